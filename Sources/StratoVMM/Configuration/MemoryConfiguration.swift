@@ -1,0 +1,58 @@
+/// An amount of memory or storage in bytes.
+public struct MemorySize: Sendable, Hashable, Comparable, CustomStringConvertible {
+    /// In bytes.
+    public let bytes: UInt64
+
+    /// An amount in bytes.
+    public init(bytes: UInt64) { self.bytes = bytes }
+
+    /// An amount in units of 2²⁰ bytes; what does not fit in 64 bits becomes the largest amount.
+    public static func mebibytes(_ count: UInt64) -> MemorySize { scaled(count, by: 1 << 20) }
+
+    /// An amount in units of 2³⁰ bytes; what does not fit in 64 bits becomes the largest amount.
+    public static func gibibytes(_ count: UInt64) -> MemorySize { scaled(count, by: 1 << 30) }
+
+    private static func scaled(_ count: UInt64, by unit: UInt64) -> MemorySize {
+        let product = count.multipliedReportingOverflow(by: unit)
+        return MemorySize(bytes: product.overflow ? .max : product.partialValue)
+    }
+
+    /// The smaller amount comes first.
+    public static func < (left: MemorySize, right: MemorySize) -> Bool { left.bytes < right.bytes }
+
+    /// The largest unit that divides the amount: `512 MiB`, `4097 bytes`.
+    public var description: String {
+        for (unit, name) in [(UInt64(1) << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+        where bytes >= unit && bytes % unit == 0 {
+            return "\(bytes / unit) \(name)"
+        }
+        return "\(bytes) bytes"
+    }
+}
+
+/// The guest's RAM.
+public struct MemoryConfiguration: Sendable, Hashable {
+    /// 128 MiB...512 GiB, a multiple of 4 KiB.
+    public var size: MemorySize
+
+    /// A file, or a directory such as a hugetlbfs mount, that holds the RAM; nil for anonymous memory.
+    public var path: String?
+
+    /// Every page is made present before the guest starts.
+    public var isPreallocated: Bool
+
+    /// A core dump of the process contains the RAM.
+    public var isDumped: Bool
+
+    /// Another process that is given the file can map the RAM.
+    public var isShared: Bool
+
+    /// Anonymous memory, 256 MiB unless given.
+    public init(size: MemorySize = .mebibytes(256)) {
+        self.size = size
+        path = nil
+        isPreallocated = false
+        isDumped = true
+        isShared = false
+    }
+}

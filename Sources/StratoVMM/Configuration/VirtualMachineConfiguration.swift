@@ -1,0 +1,52 @@
+/// Everything that a virtual machine is made of, as a value: nothing on the host is opened or changed by describing it.
+///
+/// A configuration is checked whole by `validate()` before anything is made from it.
+public struct VirtualMachineConfiguration: Sendable, Hashable {
+    /// The guest's name, shown to management clients; at most 255 bytes, nil for none.
+    public var name: String?
+
+    /// The guest's identity (RFC 9562), `nil` for the all-zero one.
+    public var uuid: MachineIdentifier?
+
+    /// Which machine is built.
+    public var machine: MachineConfiguration
+
+    /// The virtual CPUs.
+    public var processors: ProcessorConfiguration
+
+    /// The guest's RAM.
+    public var memory: MemoryConfiguration
+
+    /// What the machine boots; nil only for a standard machine with firmware.
+    public var bootLoader: LinuxBootLoader?
+
+    /// Disks, in the order in which the guest numbers them.
+    public var storageDevices: [StorageDeviceConfiguration]
+
+    /// The first serial port, nil for none.
+    public var serialPort: SerialPortConfiguration?
+
+    /// Character backends that are named and may be referred to.
+    public var characterDevices: [CharacterDeviceConfiguration]
+
+    /// Threads that devices may be assigned to.
+    public var ioThreads: [IOThreadConfiguration]
+
+    /// True leaves the virtual CPUs paused after start until they are resumed.
+    public var startsPaused: Bool
+
+    /// A microVM with one virtual CPU, 256 MiB and no device.
+    public init() {
+        name = nil
+        uuid = nil
+        machine = MachineConfiguration()
+        processors = ProcessorConfiguration()
+        memory = MemoryConfiguration()
+        bootLoader = nil
+        storageDevices = []
+        serialPort = nil
+        characterDevices = []
+        ioThreads = []
+        startsPaused = false
+    }
+}
