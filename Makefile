@@ -1,0 +1,48 @@
+# Everything a user or a test needs is made from here; `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/swift-stratovirt
+BUILD := .build/release
+BINARY := .build/stratovirt
+
+.PHONY: help build boot test test-full test-unit format lint clean
+
+help:
+	@echo "make boot       build the monitor and a guest, and boot it to a shell on this terminal"
+	@echo "make test       unit tests, tests on /dev/kvm, and one lab boot of each kind"
+	@echo "make test-full  the whole matrix of guests as well"
+	@echo "make test-unit  only what needs neither a guest kernel nor the lab"
+	@echo "make build      the release executable, $(BINARY)"
+	@echo "make lint       formatting and style"
+	@echo "make format     formats every source file"
+	@echo "make clean      removes what was built here; caches stay in $(CACHE)"
+
+# The stripped copy is what runs: its size and memory are what the budgets are about.
+build:
+	@echo "==> building the release executable"
+	@Lab/install-packages --quiet libc6-dev binutils
+	@swift build -c release --product stratovirt
+	@strip -o $(BINARY).new $(BUILD)/stratovirt && mv $(BINARY).new $(BINARY)
+	@ls -l $(BINARY) | awk '{ printf "==> %s, %.1f MB\n", $$NF, $$5 / 1e6 }'
+
+boot: build
+	@Lab/boot $(BINARY)
+
+test: build
+	@Lab/run-tests short
+
+test-full: build
+	@Lab/run-tests full
+
+test-unit:
+	@Lab/run-tests unit
+
+lint:
+	@swift format lint --strict --recursive Package.swift Sources Tests
+
+format:
+	@swift format --in-place --recursive Package.swift Sources Tests
+
+clean:
+	@rm -rf .build .build-*

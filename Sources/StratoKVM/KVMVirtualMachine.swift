@@ -1,0 +1,107 @@
+internal import CStratoLinux
+internal import Glibc
+package import StratoHost
+package import StratoMemory
+internal import Synchronization
+
+/// A virtual machine of KVM: guest memory, interrupts and doorbells, and the virtual CPUs that are made in it.
+package final class KVMVirtualMachine: Sendable {
+    package let system: KVMSystem
+    package let memory: GuestMemory
+    private let descriptor: OwnedDescriptor
+    private let isIRQFDAvailable: Bool
+
+    /// Makes a machine without virtual CPUs or interrupt controller over a guest's memory.
+    ///
+    /// - Throws: `KVMError`.
+    package init(system: KVMSystem, memory: GuestMemory) throws(KVMError) {
+        let number = try kvm("create a virtual machine") { () throws(LinuxError) in
+            while true {
+                // A signal that arrives during this long request makes the kernel give up; nothing was made then.
+                let result = csl_ioctl(system.number, CSL_KVM_CREATE_VM.rawValue, 0)
+                if result != 0 &- EINTR { return try LinuxError.check(result, "KVM_CREATE_VM") }
+            }
+        }
+        let descriptor = OwnedDescriptor(owning: number)
+        var slot: UInt32 = 0
+        // SAFETY: the object holds the memory for as long as the machine can reach it.
+        for unsaferegion in unsafe memory.hostRegions {
+            var request = unsafe kvm_userspace_memory_region(
+                slot: slot, flags: 0, guest_phys_addr: region.range.base.value, memory_size: region.range.size,
+                userspace_addr: UInt64(UInt(bitPattern: region.address)))
+            let result = unsafe csl_ioctl_pointer(
+                descriptor.number, CSL_KVM_SET_USER_MEMORY_REGION.rawValue, &request)
+            let range = unsafe region.range
+            try kvm("give the guest memory at \(range)") { () throws(LinuxError) in
+                try LinuxError.check(result, "KVM_SET_USER_MEMORY_REGION")
+            }
+            slot += 1
+        }
+        isIRQFDAvailable = system.capability(KVM_CAP_IRQFD) != 0
+        self.system = system
+        self.memory = memory
+        self.descriptor = descriptor
+    }
+
+    /// The descriptor, valid as long as this object lives.
+    package var number: Int32 { descriptor.number }
+
+    /// Makes a virtual CPU.
+    ///
+    /// - Parameter index: 0...253; becomes the APIC id on x86_64.
+    /// - Throws: `KVMError`.
+    package func makeProcessor(index: Int) throws(KVMError) -> KVMProcessor {
+        try KVMProcessor(machine: self, index: index)
+    }
+
+    /// The line with a global system interrupt number.
+    ///
+    /// - Throws: `KVMError`.
+    package func interruptLine(_ number: UInt32) throws(KVMError) -> KVMInterruptLine {
+        try KVMInterruptLine(machine: self, number: number, usesEvent: isIRQFDAvailable)
+    }
+
+    func setIRQ(_ number: UInt32, level: Bool) -> Int32 {
+        var request = kvm_irq_level()
+        request.irq = number
+        request.level = level ? 1 : 0
+        // SAFETY: the structure lives for the length of the call.
+        return unsafe csl_ioctl_pointer(descriptor.number, CSL_KVM_IRQ_LINE.rawValue, &request)
+    }
+
+    func setIRQFD(_ event: EventDescriptor, number: UInt32, isAssigned: Bool) -> Int32 {
+        var request = kvm_irqfd()
+        request.fd = UInt32(bitPattern: event.number)
+        request.gsi = number
+        request.flags = isAssigned ? 0 : csl_kvm_irqfd_flag_deassign()
+        // SAFETY: as above.
+        return unsafe csl_ioctl_pointer(descriptor.number, CSL_KVM_IRQFD.rawValue, &request)
+    }
+}
+
+extension KVMVirtualMachine: DoorbellRegistry {
+    package func bind(
+        _ event: EventDescriptor, at address: GuestAddress, width: Int, match: UInt64?
+    ) throws(LinuxError) {
+        try LinuxError.check(
+            setIOEventFD(event, address, width, match, isAssigned: true), "bind a doorbell at \(address)")
+    }
+
+    package func unbind(_ event: EventDescriptor, at address: GuestAddress, width: Int, match: UInt64?) {
+        // What was never bound answers ENOENT, and then it is as it should be.
+        _ = setIOEventFD(event, address, width, match, isAssigned: false)
+    }
+
+    private func setIOEventFD(
+        _ event: EventDescriptor, _ address: GuestAddress, _ width: Int, _ match: UInt64?, isAssigned: Bool
+    ) -> Int32 {
+        var request = kvm_ioeventfd()
+        request.addr = address.value
+        request.len = UInt32(clamping: width)
+        request.fd = event.number
+        request.datamatch = match ?? 0
+        request.flags = csl_kvm_ioeventfd_flags(match != nil, !isAssigned)
+        // SAFETY: the structure lives for the length of the call.
+        return unsafe csl_ioctl_pointer(descriptor.number, CSL_KVM_IOEVENTFD.rawValue, &request)
+    }
+}
