@@ -27,8 +27,16 @@ package final class HostThread: Sendable {
         self.name = name
     }
 
+    deinit {
+        // Nobody can join any more: the system takes the thread's memory back when it ends.
+        if let handle = handle.withLock({ $0.take() }) { pthread_detach(handle) }
+    }
+
     /// The kernel's identifier of the thread (`gettid`), 0 before its first instruction.
     package var threadID: Int32 { kernelID.load(ordering: .acquiring) }
+
+    /// True on this very thread.
+    package var isCurrent: Bool { handle.withLock { $0.map { pthread_equal($0, pthread_self()) != 0 } ?? false } }
 
     /// Starts a thread that runs `body` once.
     ///

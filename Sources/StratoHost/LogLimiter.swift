@@ -1,3 +1,4 @@
+internal import CStratoLinux
 internal import Glibc
 internal import Synchronization
 

@@ -8,5 +8,6 @@
 #include "disk.h"
 #include "host.h"
 #include "kvm.h"
+#include "process.h"
 
 #endif

@@ -1,0 +1,57 @@
+// Shims for what belongs to a whole process: only an executable calls these, never a library.
+#ifndef CSTRATOLINUX_PROCESS_H
+#define CSTRATOLINUX_PROCESS_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/// Puts /dev/null in the place of standard input, output and error where they are closed, so that no other file becomes
+/// them. Returns 0 or a negative errno.
+int csl_complete_standard_descriptors(void);
+
+/// Goes on in a process of its own session, while the caller's process waits for csl_daemon_started and then ends: with 0
+/// if that came, with 1 if the daemon ended before. To be called while there is one thread.
+///
+/// Returns the handshake descriptor in the daemon, a negative errno in the caller if there could be none.
+int csl_daemonize(void);
+
+/// Lets the process that waits end with 0, and puts /dev/null in the place of standard input, output and error.
+int csl_daemon_started(int handshake);
+
+/// Remembers the settings of the terminal on standard input, to be given back when a fatal signal ends the process.
+/// Returns 1, or 0 if standard input is no terminal.
+int csl_arm_terminal_guard(void);
+
+/// Gives the remembered settings back. Async-signal-safe; does nothing unless armed.
+void csl_restore_terminal(void);
+
+/// Blocks SIGTERM, SIGINT, SIGHUP and SIGPIPE for this thread and those it starts later, and returns a descriptor that
+/// becomes readable when one of the first three arrives.
+static inline int csl_termination_descriptor(void) {
+    sigset_t set;
+    int result;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    result = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return result < 0 ? -errno : result;
+}
+/// The number of the next signal.
+static inline int csl_next_signal(int fd) {
+    struct signalfd_siginfo info;
+    ssize_t length = read(fd, &info, sizeof info);
+    if (length < 0) {
+        return -errno;
+    }
+    return length == (ssize_t)sizeof info ? (int)info.ssi_signo : -EIO;
+}
+
+#endif
