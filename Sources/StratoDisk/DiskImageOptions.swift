@@ -1,0 +1,50 @@
+/// Which file a disk is, and how it is used.
+package struct DiskImageOptions: Sendable, Hashable {
+    /// How requests are carried out.
+    package enum Engine: Sendable, Hashable {
+        /// In the thread that submits them.
+        case synchronous
+        /// On a pool of threads, as many at once as the pool is large.
+        case threads
+    }
+
+    /// What becomes of a write of nothing but zeros.
+    package enum ZeroDetection: Sendable, Hashable {
+        /// It is written.
+        case off
+        /// The range is zeroed without writing where the host can.
+        case on
+        /// As `on`, and the host's space is given back if discards are passed on.
+        case unmap
+    }
+
+    /// A regular file or a block device.
+    package var path: String
+
+    /// Writes are refused, and others may read the image at the same time.
+    package var isReadOnly: Bool
+
+    /// The host's page cache is bypassed.
+    package var isDirect: Bool
+
+    /// Who carries requests out.
+    package var engine: Engine
+
+    /// Discards give the host's space back; else they have no effect.
+    package var passesDiscards: Bool
+
+    /// What becomes of a write of nothing but zeros.
+    package var zeroDetection: ZeroDetection
+
+    package init(
+        path: String, isReadOnly: Bool = false, isDirect: Bool = false, engine: Engine = .threads,
+        passesDiscards: Bool = false, zeroDetection: ZeroDetection = .off
+    ) {
+        self.path = path
+        self.isReadOnly = isReadOnly
+        self.isDirect = isDirect
+        self.engine = engine
+        self.passesDiscards = passesDiscards
+        self.zeroDetection = zeroDetection
+    }
+}
