@@ -44,7 +44,7 @@ package final class GuestMemory: @unchecked Sendable {
 
     @usableFromInline let first: Region
     @usableFromInline let others: [Region]
-    private let mappings: [(address: UnsafeMutableRawPointer, length: Int)]
+    private let mapping: (address: UnsafeMutableRawPointer, length: Int)
 
     /// Maps RAM for the given ranges, without reserving swap for it.
     ///
@@ -68,14 +68,12 @@ package final class GuestMemory: @unchecked Sendable {
         }
         first = regions[0]
         others = Array(regions.dropFirst())
-        unsafe mappings = [(mapped, Int(total))]
+        unsafe mapping = (mapped, Int(total))
     }
 
     deinit {
-        for unsafemapping in unsafe mappings {
-            // SAFETY: mapped by init, unmapped once; whoever held a buffer held this object.
-            unsafe munmap(mapping.address, mapping.length)
-        }
+        // SAFETY: mapped by init, unmapped once; whoever held a buffer held this object.
+        unsafe munmap(mapping.address, mapping.length)
     }
 
     private static func checked(_ ranges: [GuestRange]) throws(GuestMemoryError) -> [GuestRange] {

@@ -1,0 +1,58 @@
+internal import StratoMemory
+
+/// Reading and writing what a chain's segments hold, wherever the driver has cut it into pieces (virtio 1.2, 2.7.4.1:
+/// a device makes no assumption about the framing).
+extension Span where Element == GuestBuffer {
+    /// A little-endian value `offset` bytes into the segments of `range`; nil if it is not wholly inside.
+    func load<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, at offset: Int, in range: Range<Int>) -> T? {
+        guard range.lowerBound >= 0, range.upperBound <= count, !range.isEmpty, offset >= 0 else { return nil }
+        if let value = self[range.lowerBound].load(type, at: offset) { return value }
+        return loadScattered(type, at: offset, in: range)
+    }
+
+    private func loadScattered<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, at offset: Int, in range: Range<Int>) -> T? {
+        var value: T = 0
+        var filled = 0
+        var skipped = 0
+        for index in range {
+            let segment = self[index]
+            while filled < MemoryLayout<T>.size, offset &+ filled &- skipped < segment.count {
+                guard let byte = segment.load(UInt8.self, at: offset &+ filled &- skipped) else { return nil }
+                value |= T(truncatingIfNeeded: byte) &<< T(truncatingIfNeeded: filled &* 8)
+                filled &+= 1
+            }
+            if filled == MemoryLayout<T>.size { return value }
+            skipped &+= segment.count
+        }
+        return nil
+    }
+
+    /// Appends the parts of the segments that hold the bytes from `offset` on, `length` of them or as many as there are.
+    func appendParts(from offset: Int, length: Int, in range: Range<Int>, to parts: inout [GuestBuffer]) {
+        var skip = offset
+        var left = length
+        for index in range where index >= 0 && index < count && left > 0 {
+            let segment = self[index]
+            if skip >= segment.count {
+                skip &-= segment.count
+                continue
+            }
+            let amount = Swift.min(segment.count &- skip, left)
+            if let part = segment.slice(from: skip, count: amount) { parts.append(part) }
+            left &-= amount
+            skip = 0
+        }
+    }
+
+    /// Writes the first `length` of some bytes from the start of the segments of `range` on; returns how many had room.
+    @discardableResult
+    func store(_ bytes: [UInt8], count length: Int, in range: Range<Int>) -> Int {
+        let source = bytes.span
+        let wanted = Swift.min(length, source.count)
+        var done = 0
+        for index in range where index >= 0 && index < count && done < wanted {
+            done &+= self[index].copy(source.extracting(done..<wanted), to: 0)
+        }
+        return done
+    }
+}
