@@ -27,7 +27,8 @@ func tests(_ module: String, _ dependencies: [Target.Dependency], resources: [Re
     )
 }
 
-/// A static, position-independent executable is what keeps the resident memory of the process within its budget.
+/// A static, position-independent executable is what keeps the resident memory of the process within its budget. It goes
+/// with `--disable-local-rpath`: the C library's start code for such executables refuses a run path. `make build` gives both.
 let staticExecutable: [LinkerSetting] = [
     .unsafeFlags(
         [
@@ -36,7 +37,7 @@ let staticExecutable: [LinkerSetting] = [
             "-Xlinker", "--gc-sections",
             "-Xlinker", "--pack-dyn-relocs=relr",
         ],
-        .when(configuration: .release)
+        .when(configuration: .release, traits: ["StaticExecutable"])
     )
 ]
 
@@ -45,6 +46,9 @@ let package = Package(
     products: [
         .library(name: "StratoVirt", targets: ["StratoVirt"]),
         .executable(name: "stratovirt", targets: ["StratoVirtCommand"]),
+    ],
+    traits: [
+        .trait(name: "StaticExecutable", description: "Link the release executable statically, position-independent.")
     ],
     // Lowest floor first: a module depends only on modules named before it.
     targets: [
@@ -89,7 +93,7 @@ let package = Package(
         tests("StratoVirt", ["StratoVMM"]),
         tests("StratoVirtCommand", ["StratoHost", "StratoVMM", "StratoQMP"]),
         .testTarget(
-            name: "StratoLabTests",
+            name: "StratoGuestTests",
             dependencies: ["StratoHost"],
             swiftSettings: commonSettings
         ),

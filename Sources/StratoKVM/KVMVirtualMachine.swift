@@ -25,7 +25,9 @@ package final class KVMVirtualMachine: Sendable {
         let descriptor = OwnedDescriptor(owning: number)
         var slot: UInt32 = 0
         // SAFETY: the object holds the memory for as long as the machine can reach it.
-        for unsaferegion in unsafe memory.hostRegions {
+        let regions = unsafe memory.hostRegions
+        for position in unsafe regions.indices {
+            let region = unsafe regions[position]
             var request = unsafe kvm_userspace_memory_region(
                 slot: slot, flags: 0, guest_phys_addr: region.range.base.value, memory_size: region.range.size,
                 userspace_addr: UInt64(UInt(bitPattern: region.address)))
@@ -49,6 +51,7 @@ package final class KVMVirtualMachine: Sendable {
     /// Makes a virtual CPU.
     ///
     /// - Parameter index: 0...253; becomes the APIC id on x86_64.
+    /// - Returns: the virtual CPU, with KVM's reset state.
     /// - Throws: `KVMError`.
     package func makeProcessor(index: Int) throws(KVMError) -> KVMProcessor {
         try KVMProcessor(machine: self, index: index)

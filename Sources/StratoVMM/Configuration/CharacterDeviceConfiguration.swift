@@ -8,7 +8,7 @@ public enum CharacterBackendConfiguration: Sendable, Hashable {
     case file(path: String)
     /// A stream socket that the monitor listens on; one client at a time.
     case unixSocket(path: String)
-    /// A TCP socket that the monitor listens on; one client at a time.
+    /// A TCP socket that the monitor listens on; one client at a time. The host is a numeric address, the port 1...65535.
     case tcpSocket(host: String, port: UInt16)
     /// Lines of output become lines of the log.
     case log
@@ -20,7 +20,7 @@ public enum CharacterBackendConfiguration: Sendable, Hashable {
 
 /// A character backend with a name.
 public struct CharacterDeviceConfiguration: Sendable, Hashable {
-    /// Unique.
+    /// Unique among the character devices and the serial port; at most 255 bytes.
     public var id: String
 
     /// Where the bytes go.

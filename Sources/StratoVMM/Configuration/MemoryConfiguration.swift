@@ -32,6 +32,9 @@ public struct MemorySize: Sendable, Hashable, Comparable, CustomStringConvertibl
 
 /// The guest's RAM.
 public struct MemoryConfiguration: Sendable, Hashable {
+    /// How much RAM a machine can have; the size is a multiple of 4 KiB besides.
+    public static let allowedSizes = MemorySize.mebibytes(128)...MemorySize.gibibytes(512)
+
     /// 128 MiB...512 GiB, a multiple of 4 KiB.
     public var size: MemorySize
 

@@ -1,12 +1,15 @@
 /// How many virtual CPUs there are, and how they are arranged.
 public struct ProcessorConfiguration: Sendable, Hashable {
+    /// How many virtual CPUs a machine can have: their 8-bit APIC identifiers leave 255 to broadcasts and one to the IOAPIC.
+    public static let allowedCounts = 1...254
+
     /// Present at start, 1...254.
     public var count: Int
 
     /// Present at most, at least `count`; nil for `count`.
     public var maximumCount: Int?
 
-    /// The arrangement that the guest sees; the product is the maximum count. Nil leaves one core per socket-less CPU.
+    /// The arrangement that the guest sees; the product is the maximum count. Nil makes them the cores of one socket.
     public var topology: ProcessorTopology?
 
     /// Performance monitoring counters for the guest (aarch64).

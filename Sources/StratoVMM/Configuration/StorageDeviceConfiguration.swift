@@ -21,7 +21,10 @@ public struct DiskImageConfiguration: Sendable, Hashable {
     /// The contents' encoding, never guessed from the contents.
     public enum Format: String, Sendable, Hashable, CaseIterable { case raw, qcow2 }
 
-    /// Names the image to management clients; unique.
+    /// Limits of requests a second that can be set.
+    public static let allowedRequestRates = 1...1_000_000
+
+    /// Names the image to management clients; unique among images.
     public var id: String
 
     /// A regular file or block device.
@@ -33,7 +36,7 @@ public struct DiskImageConfiguration: Sendable, Hashable {
     /// The host's page cache is bypassed (`O_DIRECT`).
     public var isDirect: Bool
 
-    /// Nil lets the monitor choose.
+    /// Nil lets the monitor choose. `native` needs `isDirect`.
     public var engine: Engine?
 
     /// The encoding.
@@ -64,7 +67,16 @@ public struct DiskImageConfiguration: Sendable, Hashable {
 
 /// A virtio block device.
 public struct StorageDeviceConfiguration: Sendable, Hashable {
-    /// Names the device to management clients; unique.
+    /// Numbers of request queues that a device can have.
+    public static let allowedQueueCounts = 1...32
+
+    /// Bounds of a queue's size, which is a power of two besides.
+    public static let allowedQueueSizes = 2...1024
+
+    /// Places in the firmware's order of trying.
+    public static let allowedBootIndexes = 0...255
+
+    /// Names the device to management clients; unique among devices, and may equal the image's.
     public var id: String
 
     /// What the disk holds.

@@ -26,7 +26,7 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
     /// The first serial port, nil for none.
     public var serialPort: SerialPortConfiguration?
 
-    /// Character backends that are named and may be referred to.
+    /// Named character backends, beside that of the serial port, which has its own.
     public var characterDevices: [CharacterDeviceConfiguration]
 
     /// Threads that devices may be assigned to.

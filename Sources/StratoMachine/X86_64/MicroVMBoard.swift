@@ -1,0 +1,250 @@
+#if arch(x86_64)
+internal import StratoBoot
+internal import StratoHost
+internal import StratoKVM
+package import StratoMemory
+internal import StratoFirmwareTables
+internal import StratoPlatform
+internal import StratoVirtio
+internal import Synchronization
+
+/// What a microVM on x86_64 has beside its virtio slots: the interrupt controllers and the timer in KVM, a 16550A, a
+/// keyboard controller that can only reset, and the registers that ACPI without fixed hardware is made of.
+package final class MicroVMBoard: Sendable {
+    /// A virtio-mmio register block and its interrupt.
+    package struct Slot: Sendable, Equatable {
+        package let base: UInt32
+        package let interrupt: UInt32
+    }
+
+    /// Addresses of the board. RAM leaves the last gibibyte below 4 GiB to devices.
+    enum Layout {
+        static let lowMemoryEnd: UInt64 = 0xC000_0000
+        static let highMemoryBase: UInt64 = 0x1_0000_0000
+        static let eventDeviceBase: UInt32 = 0xF000_0000
+        static let virtioBase: UInt32 = 0xF010_0000
+        static let serialPort: UInt16 = 0x3F8
+        static let sleepControlPort: UInt16 = 0xCE9
+        static let sleepStatusPort: UInt16 = 0xCEA
+
+        static let serialInterrupt: UInt32 = 4
+        static let firstVirtioInterrupt: UInt32 = 5
+        /// Above the interrupts that StratoVirt gives to virtio devices, and the first that ISA devices never had.
+        static let eventDeviceInterrupt: UInt32 = 16
+    }
+
+    /// Interrupts 5...15 are the virtio devices'.
+    package static let slotCount = 11
+
+    private static let slotSize = UInt32(VirtioMMIOTransport.size)
+
+    /// The slot at a position, 0..<`slotCount`.
+    package static func slot(_ position: Int) -> Slot {
+        Slot(
+            base: Layout.virtioBase + UInt32(position) * slotSize,
+            interrupt: Layout.firstVirtioInterrupt + UInt32(position))
+    }
+
+    /// Where RAM of a given size lies.
+    ///
+    /// - Parameter size: in bytes, a multiple of 4 KiB.
+    /// - Returns: one range, or two with the gap for devices between them.
+    /// - Throws: `MachineError` if the size is not one that a machine can have.
+    package static func memoryRanges(_ size: UInt64) throws(MachineError) -> [GuestRange] {
+        let low = min(size, Layout.lowMemoryEnd)
+        let candidates = [
+            GuestRange(base: GuestAddress(0), size: low),
+            GuestRange(base: GuestAddress(Layout.highMemoryBase), size: size - low),
+        ]
+        let ranges = candidates.compactMap { $0 }
+        guard !ranges.isEmpty else { throw MachineError("-m: a machine needs memory") }
+        return ranges
+    }
+
+    private let machine: KVMVirtualMachine
+    private let processorCount: Int
+    private let topology: ProcessorIdentification.Topology
+    private let boot: LinuxBoot
+    private let serial: Serial16550?
+    private let keyboard: I8042
+    private let eventDevice: GenericEventDevice?
+    private let initialState = Mutex<InitialState?>(nil)
+
+    /// What every reset goes back to: the state before the first instruction.
+    private struct InitialState {
+        var controllers: InterruptControllerSnapshot
+        var processors: [ProcessorSnapshot]
+    }
+
+    /// Makes the interrupt controllers and the board's devices, and opens the kernel.
+    ///
+    /// - Parameters:
+    ///   - machine: without virtual CPUs.
+    ///   - description: what to build.
+    ///   - slots: the virtio slots that are taken, for the tables.
+    ///   - ports: gets the board's devices.
+    ///   - mmio: gets the board's devices.
+    ///   - logger: for the devices.
+    ///   - onRequest: called when the guest asks for its end.
+    /// - Throws: `MachineError`.
+    init(
+        machine: KVMVirtualMachine, description: MicroVM.Description, slots: [Slot], ports: Bus, mmio: Bus, logger: Logger,
+        onRequest: @escaping @Sendable (GuestRequest) -> Void
+    ) throws(MachineError) {
+        let layout = description.topology
+        let topology = ProcessorIdentification.Topology(
+            sockets: layout.sockets, dies: layout.dies, cores: layout.clusters * layout.cores, threads: layout.threads)
+        let apicIDs = (0..<description.processorCount).map { topology.apicID($0) }
+        try MicroVMBoard.checkLimits(machine, description.processorCount)
+
+        try building { try machine.makeInterruptController() }
+        var serial: Serial16550?
+        if let backend = description.serialBackend {
+            let line = try building { try machine.interruptLine(Layout.serialInterrupt) }
+            var onScratchWrite: (@Sendable (UInt8) -> Void)?
+            if description.hasBootMarkers {
+                let markers = BootMarkers(start: description.startTime, logger: logger)
+                onScratchWrite = { value in markers.mark(value) }
+            }
+            let device = Serial16550(interrupt: line, backend: backend, onScratchWrite: onScratchWrite)
+            try MicroVMBoard.insert(device, ports, UInt64(Layout.serialPort), Serial16550.registerCount)
+            serial = device
+        }
+        keyboard = I8042 { onRequest(.reset) }
+        try MicroVMBoard.insert(keyboard, ports, I8042.basePort, I8042.portCount)
+        var tables: MicroVMTables?
+        var eventDevice: GenericEventDevice?
+        if description.hasACPI {
+            let sleep = SleepControl { onRequest(.powerOff) }
+            try MicroVMBoard.insert(sleep, ports, UInt64(Layout.sleepControlPort), SleepControl.registerCount)
+            let line = try building { try machine.interruptLine(Layout.eventDeviceInterrupt) }
+            let device = GenericEventDevice(interrupt: line)
+            try MicroVMBoard.insert(device, mmio, UInt64(Layout.eventDeviceBase), GenericEventDevice.registerSize)
+            eventDevice = device
+            tables = MicroVMBoard.acpiTables(apicIDs, slots, hasSerialPort: serial != nil)
+        }
+        self.machine = machine
+        self.topology = topology
+        processorCount = description.processorCount
+        self.serial = serial
+        self.eventDevice = eventDevice
+        boot = try building {
+            let source = description.boot
+            return try LinuxBoot(
+                microVM: try BootFile(option: "-kernel", opening: source.kernelPath),
+                ramdisk: try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) },
+                commandLine: MicroVMBoard.commandLine(source.commandLine, slots),
+                apicIDs: apicIDs, acpi: tables)
+        }
+    }
+
+    private static func insert(_ device: any BusDevice, _ bus: Bus, _ base: UInt64, _ size: UInt64) throws(MachineError) {
+        guard let range = GuestRange(base: GuestAddress(base), size: size) else {
+            throw MachineError("no range of \(size) bytes at \(base)")
+        }
+        try building { try bus.insert(device, at: range) }
+    }
+
+    /// A kernel without ACPI finds its devices by these parameters; one with ACPI has them bound already, and says busy.
+    private static func commandLine(_ given: String, _ slots: [Slot]) -> String {
+        var line = given
+        for slot in slots {
+            if !line.isEmpty { line += " " }
+            line += "virtio_mmio.device=\(slotSize)@0x\(String(slot.base, radix: 16)):\(slot.interrupt)"
+        }
+        return line
+    }
+
+    private static func checkLimits(_ machine: KVMVirtualMachine, _ processorCount: Int) throws(MachineError) {
+        let limit = machine.system.maximumProcessorCount
+        guard processorCount <= limit else {
+            throw MachineError("-smp: KVM on this host runs at most \(limit) virtual CPUs in a machine, not \(processorCount)")
+        }
+        // Every processor with long mode has at least 36 bits; only more is worth asking for.
+        guard let last = machine.memory.ranges.last?.last.value, last >> 36 != 0 else { return }
+        let bits = try building { try machine.system.supportedIdentification().physicalAddressBits }
+        guard last >> UInt64(bits) == 0 else {
+            throw MachineError(
+                "-m: this host's KVM addresses \(bits) bits, and the machine's memory would end at \(GuestAddress(last)); "
+                    + "give it less")
+        }
+    }
+
+    private static func acpiTables(_ apicIDs: [UInt32], _ slots: [Slot], hasSerialPort: Bool) -> MicroVMTables {
+        var tables = MicroVMTables(
+            apicIDs: apicIDs,
+            eventDevice: MicroVMTables.EventDevice(
+                base: Layout.eventDeviceBase, interrupt: Layout.eventDeviceInterrupt),
+            sleepControlPort: Layout.sleepControlPort, sleepStatusPort: Layout.sleepStatusPort)
+        tables.virtioDevices = slots.map { slot in
+            MicroVMTables.VirtioDevice(base: slot.base, size: MicroVMBoard.slotSize, interrupt: slot.interrupt)
+        }
+        if hasSerialPort {
+            tables.serialPort = MicroVMTables.SerialPort(port: Layout.serialPort, interrupt: Layout.serialInterrupt)
+        }
+        return tables
+    }
+
+    // MARK: Processors
+
+    /// Makes the virtual CPUs, identified but not started.
+    ///
+    /// - Throws: `MachineError`.
+    func makeProcessors() throws(MachineError) -> [KVMProcessor] {
+        try building {
+            let identification = try machine.system.supportedIdentification()
+            let hasDeadline = machine.system.hasTSCDeadlineTimer
+            return try (0..<processorCount).map { index in
+                let processor = try machine.makeProcessor(index: Int(topology.apicID(index)))
+                try processor.setIdentification(
+                    identification.entries(for: index, of: topology, hasTSCDeadline: hasDeadline))
+                try processor.wireLocalInterrupts()
+                return processor
+            }
+        }
+    }
+
+    /// Loads the kernel and gives the boot processor its registers; the others wait for it to start them.
+    ///
+    /// - Throws: `MachineError`.
+    func load(into processors: [KVMProcessor]) throws(MachineError) {
+        try building {
+            let state = try boot.place(in: machine.memory, isMemoryFresh: true)
+            try processors.first?.setStart(ProcessorStart(state))
+            let initial = InitialState(
+                controllers: try machine.snapshotInterruptController(),
+                processors: try processors.map { try $0.snapshot() })
+            initialState.withLock { $0 = initial }
+        }
+    }
+
+    /// Puts processors, controllers, devices and memory back to the first instruction.
+    ///
+    /// - Throws: `MachineError`.
+    func reset(_ processors: [KVMProcessor]) throws(MachineError) {
+        guard let initial = initialState.withLock({ $0 }) else {
+            throw MachineError("the machine was not loaded")
+        }
+        serial?.reset()
+        eventDevice?.reset()
+        try building {
+            let state = try boot.place(in: machine.memory, isMemoryFresh: false)
+            try machine.restoreInterruptController(initial.controllers)
+            for (processor, snapshot) in zip(processors, initial.processors) {
+                try processor.restore(snapshot)
+            }
+            // The kernel's file may have been replaced in the meantime.
+            try processors.first?.setStart(ProcessorStart(state))
+        }
+    }
+
+    // MARK: Ends
+
+    /// Tells the guest that its power button was pressed; false without ACPI.
+    func pressPowerButton() -> Bool {
+        guard let eventDevice else { return false }
+        eventDevice.raise(.powerButton)
+        return true
+    }
+}
+#endif

@@ -1,0 +1,300 @@
+extension VirtualMachineConfiguration {
+    /// Checks the whole configuration.
+    ///
+    /// Nothing on the host is looked at: whether a file exists, or a lock on it can be had, is known when the machine is made.
+    ///
+    /// - Throws: `ConfigurationError` with every problem that was found.
+    public func validate() throws(ConfigurationError) {
+        let problems = problems()
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+    }
+
+    /// Everything that is wrong with the configuration, in the order of its properties; empty if a machine can be made from it.
+    public func problems() -> [ConfigurationProblem] {
+        var checker = ConfigurationChecker(machine: machine.kind)
+        if let name {
+            checker.checkText(name, at: "name", maximumLength: ConfigurationLimits.textLength)
+        }
+        checker.checkMachine(machine)
+        checker.checkProcessors(processors)
+        checker.checkMemory(memory)
+        checker.checkBootLoader(bootLoader)
+        checker.checkStorageDevices(storageDevices, ioThreads: ioThreads)
+        checker.checkCharacterDevices(serialPort: serialPort, characterDevices)
+        checker.checkIOThreads(ioThreads)
+        return checker.problems
+    }
+}
+
+/// Bounds that StratoVirt sets as well, so that a machine accepted here is accepted there.
+enum ConfigurationLimits {
+    /// Bytes of an id or name.
+    static let textLength = 255
+    /// Bytes of a path: `PATH_MAX` of Linux counts the final zero byte.
+    static let pathLength = 4095
+    /// Bytes of a Unix socket's path: `sun_path` holds 108 with the final zero byte (unix(7)).
+    static let socketPathLength = 107
+    /// Bytes that the driver is given for VIRTIO_BLK_T_GET_ID (virtio 1.2, 5.2.6).
+    static let diskSerialLength = 20
+    /// virtio-mmio slots of a microVM that hold block devices.
+    static let microVMBlockDevices = 4
+    /// Threads that serve devices.
+    static let ioThreads = 8
+    /// The unit in which KVM maps memory.
+    static let pageSize: UInt64 = 4096
+}
+
+/// Collects problems; the functions follow the order of the configuration's properties.
+struct ConfigurationChecker {
+    private(set) var problems: [ConfigurationProblem] = []
+    private let machine: MachineConfiguration.Kind
+
+    init(machine: MachineConfiguration.Kind) {
+        self.machine = machine
+    }
+
+    private mutating func report(_ path: String, _ message: String) {
+        problems.append(ConfigurationProblem(path: path, message: message))
+    }
+
+    // MARK: Text
+
+    mutating func checkText(_ text: String, at path: @autoclosure () -> String, maximumLength: Int) {
+        let bytes = text.utf8
+        if bytes.isEmpty {
+            report(path(), "is empty; give at least one character")
+        } else if bytes.count > maximumLength {
+            report(path(), "is \(bytes.count) bytes long; at most \(maximumLength) are allowed")
+        } else if bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
+            report(path(), "contains a control character; remove it")
+        }
+    }
+
+    private mutating func checkPath(
+        _ text: String, at path: @autoclosure () -> String, maximumLength: Int = ConfigurationLimits.pathLength
+    ) {
+        let bytes = text.utf8
+        if bytes.isEmpty {
+            report(path(), "is empty; give the path of a file")
+        } else if bytes.count > maximumLength {
+            report(path(), "is \(bytes.count) bytes long; at most \(maximumLength) are allowed here")
+        } else if bytes.contains(0) {
+            report(path(), "contains a zero byte; remove it")
+        }
+    }
+
+    private mutating func checkUnique(_ id: String, in seen: inout Set<String>, at path: @autoclosure () -> String) {
+        if !seen.insert(id).inserted {
+            report(path(), "'\(id)' is used twice; choose another")
+        }
+    }
+
+    private mutating func checkRange(_ value: Int, _ range: ClosedRange<Int>, at path: @autoclosure () -> String) {
+        if !range.contains(value) {
+            report(path(), "is \(value); \(range.lowerBound) to \(range.upperBound) are allowed")
+        }
+    }
+
+    // MARK: Machine, processors, memory, kernel
+
+    mutating func checkMachine(_ configuration: MachineConfiguration) {
+        switch configuration.kind {
+        case .none, .microVM:
+            break
+        case .standard:
+            report("machine.kind", "the standard machine is not available in this version; choose microvm")
+        }
+    }
+
+    mutating func checkProcessors(_ processors: ProcessorConfiguration) {
+        let allowed = ProcessorConfiguration.allowedCounts
+        checkRange(processors.count, allowed, at: "processors.count")
+        let maximum = processors.maximumCount ?? processors.count
+        if processors.maximumCount != nil {
+            checkRange(maximum, allowed, at: "processors.maximumCount")
+            if maximum < processors.count {
+                report(
+                    "processors.maximumCount",
+                    "is \(maximum), less than the \(processors.count) present at start; give at least that many")
+            }
+        }
+        guard let topology = processors.topology else { return }
+        let levels = [
+            ("sockets", topology.sockets), ("dies", topology.dies), ("clusters", topology.clusters),
+            ("cores", topology.cores), ("threads", topology.threads),
+        ]
+        var product = 1
+        for (name, count) in levels {
+            guard count >= 1 else {
+                report("processors.topology.\(name)", "is \(count); give at least 1")
+                return
+            }
+            let (partial, overflow) = product.multipliedReportingOverflow(by: count)
+            product = overflow ? .max : partial
+        }
+        if product != maximum {
+            let text = levels.map { "\($0.1)" }.joined(separator: " * ")
+            let result = product == .max ? "too many" : "\(product)"
+            report(
+                "processors.topology",
+                "sockets * dies * clusters * cores * threads is \(text) = \(result), but there are \(maximum) virtual CPUs; "
+                    + "make the two equal")
+        }
+    }
+
+    mutating func checkMemory(_ memory: MemoryConfiguration) {
+        let allowed = MemoryConfiguration.allowedSizes
+        if !allowed.contains(memory.size) {
+            report("memory.size", "is \(memory.size); \(allowed.lowerBound) to \(allowed.upperBound) are allowed")
+        } else if memory.size.bytes % ConfigurationLimits.pageSize != 0 {
+            report("memory.size", "is \(memory.size); give a multiple of 4 KiB")
+        }
+        if let path = memory.path {
+            checkPath(path, at: "memory.path")
+        }
+    }
+
+    mutating func checkBootLoader(_ bootLoader: LinuxBootLoader?) {
+        guard let bootLoader else {
+            if machine == .microVM {
+                report("bootLoader", "a microvm boots a kernel; name its image")
+            }
+            return
+        }
+        guard machine != .none else {
+            report("bootLoader", "a machine of kind none boots nothing; choose microvm")
+            return
+        }
+        checkPath(bootLoader.kernel, at: "bootLoader.kernel")
+        if let path = bootLoader.initialRamdisk {
+            checkPath(path, at: "bootLoader.initialRamdisk")
+        }
+        if bootLoader.commandLine.utf8.contains(0) {
+            report("bootLoader.commandLine", "contains a zero byte; remove it")
+        }
+    }
+
+    // MARK: Disks
+
+    mutating func checkStorageDevices(_ devices: [StorageDeviceConfiguration], ioThreads: [IOThreadConfiguration]) {
+        if machine == .none, !devices.isEmpty {
+            report("storageDevices", "a machine of kind none has no devices; choose microvm")
+        }
+        let maximum = ConfigurationLimits.microVMBlockDevices
+        if machine == .microVM, devices.count > maximum {
+            report(
+                "storageDevices", "a microvm has \(maximum) slots for block devices, but \(devices.count) are given; remove some")
+        }
+        var deviceIDs: Set<String> = []
+        var imageIDs: Set<String> = []
+        var bootIndexes: [Int: String] = [:]
+        for (index, device) in devices.enumerated() {
+            let path = "storageDevices[\(index)]"
+            checkText(device.id, at: "\(path).id", maximumLength: ConfigurationLimits.textLength)
+            checkUnique(device.id, in: &deviceIDs, at: "\(path).id")
+            checkImage(device.image, at: path + ".image")
+            checkUnique(device.image.id, in: &imageIDs, at: "\(path).image.id")
+            if let serial = device.serial {
+                checkText(serial, at: "\(path).serial", maximumLength: ConfigurationLimits.diskSerialLength)
+            }
+            if let count = device.queueCount {
+                checkRange(count, StorageDeviceConfiguration.allowedQueueCounts, at: "\(path).queueCount")
+            }
+            let sizes = StorageDeviceConfiguration.allowedQueueSizes
+            if !sizes.contains(device.queueSize) || device.queueSize & (device.queueSize &- 1) != 0 {
+                report(
+                    "\(path).queueSize",
+                    "is \(device.queueSize); powers of two from \(sizes.lowerBound) to \(sizes.upperBound) are allowed")
+            }
+            if let id = device.ioThread, !ioThreads.contains(where: { $0.id == id }) {
+                report("\(path).ioThread", "there is no iothread '\(id)'; add it, or name one that exists")
+            }
+            if let bootIndex = device.bootIndex {
+                checkRange(bootIndex, StorageDeviceConfiguration.allowedBootIndexes, at: "\(path).bootIndex")
+                if let other = bootIndexes.updateValue(device.id, forKey: bootIndex) {
+                    report("\(path).bootIndex", "is \(bootIndex), which '\(other)' has already; choose another")
+                }
+            }
+        }
+    }
+
+    private mutating func checkImage(_ image: DiskImageConfiguration, at path: String) {
+        checkText(image.id, at: "\(path).id", maximumLength: ConfigurationLimits.textLength)
+        checkPath(image.path, at: "\(path).path")
+        if image.engine == .native, !image.isDirect {
+            report("\(path).engine", "native I/O needs a direct image; turn direct on, or choose another engine")
+        }
+        if image.format != .raw, machine == .microVM {
+            report("\(path).format", "a microvm takes raw images only; convert the image to raw")
+        }
+        if let rate = image.requestsPerSecond {
+            checkRange(rate, DiskImageConfiguration.allowedRequestRates, at: "\(path).requestsPerSecond")
+        }
+    }
+
+    // MARK: Character devices
+
+    mutating func checkCharacterDevices(serialPort: SerialPortConfiguration?, _ devices: [CharacterDeviceConfiguration]) {
+        var ids: Set<String> = []
+        var sockets: Set<String> = []
+        var standardIOUser: String?
+        func check(
+            _ id: String, _ backend: CharacterBackendConfiguration, at path: String, by checker: inout ConfigurationChecker
+        ) {
+            checker.checkText(id, at: "\(path).id", maximumLength: ConfigurationLimits.textLength)
+            checker.checkUnique(id, in: &ids, at: "\(path).id")
+            checker.checkBackend(backend, at: path + ".backend", sockets: &sockets)
+            guard backend == .standardIO else { return }
+            if let user = standardIOUser {
+                checker.report(
+                    "\(path).backend", "standard input and output are used by '\(user)' already; choose another backend")
+            }
+            standardIOUser = id
+        }
+        if let serialPort {
+            check(serialPort.id, serialPort.backend, at: "serialPort", by: &self)
+        }
+        for (index, device) in devices.enumerated() {
+            check(device.id, device.backend, at: "characterDevices[\(index)]", by: &self)
+        }
+    }
+
+    private mutating func checkBackend(
+        _ backend: CharacterBackendConfiguration, at path: String, sockets: inout Set<String>
+    ) {
+        switch backend {
+        case .standardIO, .pseudoTerminal, .log, .null:
+            break
+        case .file(let file):
+            checkPath(file, at: path)
+        case .unixSocket(let socket):
+            checkPath(socket, at: path, maximumLength: ConfigurationLimits.socketPathLength)
+            checkUnique(socket, in: &sockets, at: path)
+        case .tcpSocket(let host, let port):
+            checkText(host, at: path, maximumLength: ConfigurationLimits.textLength)
+            if port == 0 {
+                report(path, "port 0 cannot be connected to; give 1 to 65535")
+            } else {
+                checkUnique("\(host):\(port)", in: &sockets, at: path)
+            }
+        case .descriptor(let number):
+            if number < 0 {
+                report(path, "\(number) is not a descriptor; give an open one")
+            }
+        }
+    }
+
+    // MARK: Threads
+
+    mutating func checkIOThreads(_ threads: [IOThreadConfiguration]) {
+        let maximum = ConfigurationLimits.ioThreads
+        if threads.count > maximum {
+            report("ioThreads", "\(threads.count) are given; at most \(maximum) are allowed")
+        }
+        var ids: Set<String> = []
+        for (index, thread) in threads.enumerated() {
+            checkText(thread.id, at: "ioThreads[\(index)].id", maximumLength: ConfigurationLimits.textLength)
+            checkUnique(thread.id, in: &ids, at: "ioThreads[\(index)].id")
+        }
+    }
+}

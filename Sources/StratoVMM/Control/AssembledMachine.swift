@@ -1,0 +1,105 @@
+internal import StratoDisk
+internal import StratoHost
+internal import StratoKVM
+internal import StratoMachine
+internal import StratoMemory
+internal import StratoVirtio
+
+/// A machine, with everything of the host that was opened for it.
+final class AssembledMachine: Sendable {
+    private let machine: any Machine
+    private let resources: MachineResources
+
+    /// Opens what a configuration names, and builds the machine from it, up to its first instruction.
+    ///
+    /// - Throws: `MachineControlError`; everything that was opened is closed then.
+    init(
+        _ configuration: VirtualMachineConfiguration, loop: EventLoop, logger: Logger, startTime: MonotonicClock.Instant,
+        onRequest: @escaping @Sendable (GuestRequest) -> Void, onQuit: @escaping @Sendable () -> Void
+    ) throws(MachineControlError) {
+        let resources = MachineResources(loop: loop, logger: logger, onQuit: onQuit)
+        do {
+            switch configuration.machine.kind {
+            case .microVM:
+                machine = try AssembledMachine.makeMicroVM(configuration, resources, logger, startTime, onRequest)
+            case .standard, .none:
+                throw MachineError("-machine: \(configuration.machine.kind.rawValue) has no machine to start in this version")
+            }
+            try machine.start()
+        } catch {
+            resources.close()
+            throw MachineControlError("\(error)")
+        }
+        self.resources = resources
+    }
+
+    private static func makeMicroVM(
+        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ logger: Logger,
+        _ startTime: MonotonicClock.Instant, _ onRequest: @escaping @Sendable (GuestRequest) -> Void
+    ) throws -> any Machine {
+        guard let bootLoader = configuration.bootLoader else {
+            throw MachineError("-kernel: a microVM needs a kernel; name its image")
+        }
+        let system = try KVMSystem()
+        let ranges = try MicroVMBoard.memoryRanges(configuration.memory.size.bytes)
+        var description = MicroVM.Description(
+            boot: BootSource(
+                kernelPath: bootLoader.kernel, initialRamdiskPath: bootLoader.initialRamdisk,
+                commandLine: bootLoader.commandLine),
+            topology: configuration.processors.layout)
+        description.processorCount = configuration.processors.count
+        description.hasACPI = configuration.machine.hasACPI
+        description.hasBootMarkers = configuration.machine.hasBootMarkers
+        description.startTime = startTime
+        for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
+        // Images are locked before anything else of the host is touched: a conflict leaves no trace.
+        for device in configuration.storageDevices {
+            description.devices.append(MicroVM.SlotDevice(kind: .block, device: try resources.makeBlockDevice(device)))
+        }
+        if let port = configuration.serialPort {
+            description.serialBackend = try resources.openBackend(port.backend, label: port.id)
+        }
+        let memory = try GuestMemory(ranges, backing: GuestMemory.Backing(configuration.memory))
+        return try MicroVM(description, memory: memory, system: system, logger: logger, onRequest: onRequest)
+    }
+
+    func release() { machine.release() }
+
+    func hold() -> Bool { machine.hold() }
+
+    func reset() throws(MachineError) { try machine.reset() }
+
+    func pressPowerButton() -> Bool { machine.pressPowerButton() }
+
+    /// Ends the machine, then closes what was opened for it.
+    func shutDown() {
+        machine.shutDown()
+        resources.close()
+    }
+
+    var processorThreadIDs: [Int32] { machine.processorThreadIDs }
+
+    var characterDevices: [CharacterDeviceInfo] { resources.characterDevices }
+
+    var ioThreads: [IOThreadInfo] { resources.ioThreads }
+}
+
+extension GuestMemory.Backing {
+    fileprivate init(_ configuration: MemoryConfiguration) {
+        self.init()
+        path = configuration.path
+        isShared = configuration.isShared || configuration.path != nil
+        isPreallocated = configuration.isPreallocated
+        isDumped = configuration.isDumped
+    }
+}
+
+extension ProcessorConfiguration {
+    /// The arrangement; where none was given, cores of one socket, as StratoVirt fills them.
+    var layout: ProcessorLayout {
+        guard let topology else { return ProcessorLayout(sockets: 1, cores: maximumCount ?? count) }
+        return ProcessorLayout(
+            sockets: topology.sockets, dies: topology.dies, clusters: topology.clusters, cores: topology.cores,
+            threads: topology.threads)
+    }
+}

@@ -1,0 +1,189 @@
+internal import StratoDisk
+package import StratoHost
+internal import StratoKVM
+internal import StratoMachine
+internal import StratoMemory
+internal import StratoVirtio
+internal import Synchronization
+
+/// One machine's life: built from a configuration, run, held, started anew and ended.
+///
+/// Lock order: `life`, then a device's own locks. A virtual CPU's thread takes neither: what a guest asks for is handed to
+/// the control loop. Observers are called with `life` held, so that they see events in order; they must not call back.
+package final class MachineController: MachineControl {
+    private struct Life {
+        var machine: AssembledMachine?
+        var isEnded = false
+    }
+
+    package let configuration: VirtualMachineConfiguration
+    private let loop: EventLoop
+    private let logger: Logger
+    private let startTime: MonotonicClock.Instant
+    private let life = Mutex(Life())
+    private let currentStatus = Mutex(MachineStatus.preparing)
+    private let observers = Mutex<[@Sendable (MachineEvent) -> Void]>([])
+
+    /// - Parameters:
+    ///   - configuration: what to build; it has been validated.
+    ///   - loop: runs what the guest asks for, and the character backends.
+    ///   - logger: for the machine and its devices.
+    ///   - startTime: what boot markers are counted from.
+    package init(
+        _ configuration: VirtualMachineConfiguration, loop: EventLoop, logger: Logger,
+        startTime: MonotonicClock.Instant = MonotonicClock.now
+    ) {
+        self.startTime = startTime
+        self.configuration = configuration
+        self.loop = loop
+        self.logger = logger
+    }
+
+    // MARK: Start
+
+    /// Builds the machine, and lets it run unless it is to start paused.
+    ///
+    /// May be called on any thread but the loop's, once. Until it returns, `status` is `preparing`.
+    ///
+    /// - Throws: `MachineControlError` in one line; nothing of the machine is left then.
+    package func start() throws(MachineControlError) {
+        try life.withLock { life throws(MachineControlError) in
+            guard !life.isEnded else { throw MachineControlError("the machine was ended while it was built") }
+            let machine = try AssembledMachine(
+                configuration, loop: loop, logger: logger, startTime: startTime,
+                onRequest: { [weak self] request in self?.guestRequested(request) },
+                onQuit: { [weak self] in self?.shutDown(.hostSignal) })
+            life.machine = machine
+            if configuration.startsPaused {
+                setStatus(.prelaunch)
+            } else {
+                machine.release()
+                setStatus(.running)
+            }
+            emit(.built)
+        }
+    }
+
+    // MARK: MachineControl
+
+    package var status: MachineStatus { currentStatus.withLock { $0 } }
+
+    package func observe(_ observer: @escaping @Sendable (MachineEvent) -> Void) {
+        observers.withLock { $0.append(observer) }
+    }
+
+    package func pause() throws(MachineControlError) {
+        try withMachine { machine throws(MachineControlError) in
+            guard status == .running else { return }
+            guard machine.hold() else {
+                throw MachineControlError("a virtual CPU did not stop within two seconds; the machine runs on")
+            }
+            setStatus(.paused)
+            emit(.stopped)
+        }
+    }
+
+    package func resume() throws(MachineControlError) {
+        try withMachine { machine throws(MachineControlError) in
+            guard status == .paused || status == .prelaunch else { return }
+            machine.release()
+            setStatus(.running)
+            emit(.resumed)
+        }
+    }
+
+    package func reset() throws(MachineControlError) {
+        try withMachine { machine throws(MachineControlError) in
+            guard machine.hold() else {
+                throw MachineControlError("a virtual CPU did not stop within two seconds; the machine was not reset")
+            }
+            do {
+                try machine.reset()
+            } catch {
+                fail("the machine could not be reset: \(error)")
+                throw MachineControlError("\(error)")
+            }
+            emit(.reset(guest: false))
+            if status == .running { machine.release() }
+        }
+    }
+
+    package func requestPowerDown() throws(MachineControlError) {
+        try withMachine { machine throws(MachineControlError) in
+            guard machine.pressPowerButton() else {
+                throw MachineControlError("this machine has no power button: it was started without ACPI")
+            }
+            emit(.powerDownRequested)
+        }
+    }
+
+    package func shutDown(_ reason: ShutdownReason) {
+        loop.execute { [self] in end(reason) }
+    }
+
+    package var processors: [ProcessorInfo] {
+        let threads = life.withLock { $0.machine?.processorThreadIDs ?? [] }
+        let layout = configuration.processors.layout
+        return (0..<configuration.processors.count).map { index in
+            let position = layout.position(of: index)
+            return ProcessorInfo(
+                index: index, socket: position.socket, die: position.die, cluster: position.cluster, core: position.core,
+                thread: position.thread, threadID: index < threads.count ? threads[index] : 0)
+        }
+    }
+
+    package var characterDevices: [CharacterDeviceInfo] { life.withLock { $0.machine?.characterDevices ?? [] } }
+
+    package var ioThreads: [IOThreadInfo] { life.withLock { $0.machine?.ioThreads ?? [] } }
+
+    // MARK: Inside
+
+    private func withMachine(
+        _ body: (AssembledMachine) throws(MachineControlError) -> Void
+    ) throws(MachineControlError) {
+        try life.withLock { life throws(MachineControlError) in
+            guard let machine = life.machine, !life.isEnded else {
+                throw MachineControlError(life.isEnded ? "the machine has ended" : "the machine is still being built")
+            }
+            try body(machine)
+        }
+    }
+
+    /// Called on a virtual CPU's thread, which is parked when this returns.
+    private func guestRequested(_ request: GuestRequest) {
+        loop.execute { [weak self] in
+            guard let self else { return }
+            switch request {
+            case .powerOff: end(.guestShutdown)
+            // A microVM ends with its guest: a reboot is how a kernel without ACPI says that it is done.
+            case .reset: end(.guestReset)
+            case .crashed: end(.guestPanic)
+            case .failed(let reason): fail(reason)
+            }
+        }
+    }
+
+    private func fail(_ reason: String) {
+        logger.error(reason)
+        loop.execute { [weak self] in self?.end(.hostError) }
+    }
+
+    private func end(_ reason: ShutdownReason) {
+        life.withLock { life in
+            guard !life.isEnded else { return }
+            life.isEnded = true
+            life.machine?.shutDown()
+            life.machine = nil
+            setStatus(.ended)
+            emit(.shutdown(reason))
+        }
+    }
+
+    private func setStatus(_ status: MachineStatus) {
+        currentStatus.withLock { $0 = status }
+    }
+
+    private func emit(_ event: MachineEvent) {
+        for observer in observers.withLock({ $0 }) { observer(event) }
+    }
+}

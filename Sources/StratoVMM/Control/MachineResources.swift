@@ -1,0 +1,128 @@
+internal import StratoDisk
+internal import StratoHost
+internal import StratoVirtio
+internal import Synchronization
+
+/// What a machine holds of its host: threads for devices, character backends, disks.
+final class MachineResources: Sendable {
+    private struct State {
+        var ioThreads: [(id: String, thread: EventLoopThread)] = []
+        var deviceThread: EventLoopThread?
+        var backends: [(label: String, backend: any CharacterBackend)] = []
+    }
+
+    private let loop: EventLoop
+    private let logger: Logger
+    private let onQuit: @Sendable () -> Void
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - loop: serves the character backends.
+    ///   - logger: for what is opened.
+    ///   - onQuit: called when the keys that leave a terminal are pressed.
+    init(loop: EventLoop, logger: Logger, onQuit: @escaping @Sendable () -> Void) {
+        self.loop = loop
+        self.logger = logger
+        self.onQuit = onQuit
+    }
+
+    /// Starts a thread that devices can be assigned to.
+    ///
+    /// - Throws: `LinuxError`.
+    func startIOThread(_ id: String) throws(LinuxError) {
+        let thread = try EventLoopThread(name: "io-\(id)")
+        state.withLock { $0.ioThreads.append((id, thread)) }
+    }
+
+    /// The loop that serves a device: its I/O thread's, or one that all devices without one share, so that a slow disk
+    /// never holds up a management client.
+    private func deviceLoop(_ ioThread: String?) throws -> EventLoop {
+        try state.withLock { state in
+            if let ioThread {
+                guard let found = state.ioThreads.first(where: { $0.id == ioThread }) else {
+                    throw MachineControlError("there is no iothread '\(ioThread)'")
+                }
+                return found.thread.loop
+            }
+            if let thread = state.deviceThread { return thread.loop }
+            let thread = try EventLoopThread(name: "devices")
+            state.deviceThread = thread
+            return thread.loop
+        }
+    }
+
+    /// Opens and locks an image, and makes the device for it.
+    func makeBlockDevice(_ device: StorageDeviceConfiguration) throws -> any VirtioDevice {
+        var options = DiskImageOptions(
+            path: device.image.path, isReadOnly: device.image.isReadOnly, isDirect: device.image.isDirect)
+        switch device.image.engine {
+        case .synchronous: options.engine = .synchronous
+        case .threads, nil: options.engine = .threads
+        case .native, .ioUring:
+            let wanted = device.image.engine?.rawValue ?? ""
+            logger.warn("drive '\(device.image.id)': aio=\(wanted) is not available in this version; it is run by threads")
+            options.engine = .threads
+        }
+        options.passesDiscards = device.image.discard == .unmap
+        options.zeroDetection =
+            switch device.image.zeroDetection {
+            case .off: .off
+            case .on: .on
+            case .unmap: .unmap
+            }
+        let image = try DiskImage(options, logger: logger)
+        let blockOptions = VirtioBlock.Options(
+            name: device.id, serial: device.serial ?? "", queueCount: device.queueCount ?? 1,
+            queueSize: UInt16(clamping: device.queueSize))
+        return try VirtioBlock(blockOptions, image: image, loop: try deviceLoop(device.ioThread), logger: logger)
+    }
+
+    /// Opens a character backend.
+    func openBackend(_ configuration: CharacterBackendConfiguration, label: String) throws -> any CharacterBackend {
+        let backend = try makeBackend(configuration, label: label)
+        state.withLock { $0.backends.append((label, backend)) }
+        return backend
+    }
+
+    private func makeBackend(
+        _ configuration: CharacterBackendConfiguration, label: String
+    ) throws -> any CharacterBackend {
+        switch configuration {
+        case .standardIO: try StandardIOCharacterBackend(loop: loop, logger: logger, onQuit: onQuit)
+        case .pseudoTerminal: try PseudoTerminalCharacterBackend(loop: loop, logger: logger)
+        case .file(let path): try FileCharacterBackend(path: path, loop: loop, logger: logger)
+        case .unixSocket(let path):
+            try SocketCharacterBackend(listeningAt: .unix(path: path), loop: loop, logger: logger)
+        case .tcpSocket(let host, let port):
+            try SocketCharacterBackend(listeningAt: .tcp(host: host, port: port), loop: loop, logger: logger)
+        case .log: LogCharacterBackend(source: label, loop: loop, logger: logger)
+        case .descriptor(let number): try StandardIOCharacterBackend(descriptor: number, loop: loop, logger: logger)
+        case .null: NullCharacterBackend()
+        }
+    }
+
+    var characterDevices: [CharacterDeviceInfo] {
+        state.withLock { state in
+            state.backends.map {
+                CharacterDeviceInfo(label: $0.label, filename: $0.backend.filename, isFrontendOpen: true)
+            }
+        }
+    }
+
+    var ioThreads: [IOThreadInfo] {
+        state.withLock { state in
+            state.ioThreads.map { IOThreadInfo(id: $0.id, threadID: $0.thread.threadID) }
+        }
+    }
+
+    /// Closes everything. The devices have been shut down.
+    func close() {
+        let taken = state.withLock { state in
+            defer { state = State() }
+            return state
+        }
+        for (_, backend) in taken.backends { backend.close() }
+        for (_, thread) in taken.ioThreads { thread.stop() }
+        taken.deviceThread?.stop()
+    }
+}
