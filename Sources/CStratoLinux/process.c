@@ -1,6 +1,7 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -132,4 +133,18 @@ int csl_arm_terminal_guard(void) {
         (void)sigaction(fatal[index], &action, NULL);
     }
     return 1;
+}
+
+// The linker's bounds of the code (ld(1), PROVIDE).
+extern const char __executable_start[] __attribute__((weak));
+extern const char etext[] __attribute__((weak));
+
+void csl_release_code_pages(void) {
+    const uintptr_t page = 4096;
+    uintptr_t start = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
+    uintptr_t end = (uintptr_t)etext & ~(page - 1);
+    if (__executable_start != NULL && etext != NULL && start < end) {
+        // Clean pages of a file: they come back from the page cache. Advice that is refused costs memory, nothing else.
+        (void)madvise((void *)start, end - start, MADV_DONTNEED);
+    }
 }

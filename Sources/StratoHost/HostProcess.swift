@@ -10,6 +10,12 @@ package enum HostProcess {
         return unsafe String(cString: value)
     }
 
+    /// Lets go of the memory that the program's code takes: what is still used comes back as it is used, what only the start
+    /// needed does not. For an executable to call once it has started.
+    package static func releaseCodePages() {
+        csl_release_code_pages()
+    }
+
     /// Writes a text whole, waiting where the other side is slow.
     ///
     /// - Throws: `LinuxError`; the text may be written in part then.

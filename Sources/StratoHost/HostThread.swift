@@ -4,7 +4,8 @@ internal import Synchronization
 
 /// A POSIX thread of our own, never one of a shared pool: it may block.
 ///
-/// Each thread starts with every signal blocked, so that the process's signals reach only the thread that asks for them.
+/// Each thread starts with every signal but those of its own faults blocked, so that the process's signals reach only the
+/// thread that asks for them.
 package final class HostThread: Sendable {
     private struct Entry: Sendable {
         let name: String
@@ -59,6 +60,9 @@ package final class HostThread: Sendable {
         var all = sigset_t()
         var previous = sigset_t()
         unsafe sigfillset(&all)
+        // A fault is delivered to the thread that made it: blocked, it would end the process before any handler of the
+        // program's could put its terminal in order.
+        for fault in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS] { unsafe sigdelset(&all, fault) }
         unsafe pthread_sigmask(SIG_SETMASK, &all, &previous)
         var created = pthread_t()
         let code = unsafe pthread_create(&created, &attributes, hostThreadEntry, box.toOpaque())

@@ -1,5 +1,4 @@
 internal import CStratoLinux
-internal import CStratoLinux
 internal import Glibc
 
 /// The host's clock on the wall, which people may set at any time: for what is shown, never to measure with.

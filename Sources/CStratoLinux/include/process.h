@@ -54,4 +54,8 @@ static inline int csl_next_signal(int fd) {
     return length == (ssize_t)sizeof info ? (int)info.ssi_signo : -EIO;
 }
 
+/// Gives the pages of this program's code back to the page cache. What runs from now on is mapped again as it is used;
+/// what only the start needed is not.
+void csl_release_code_pages(void);
+
 #endif

@@ -3,6 +3,7 @@ struct OutputQueue {
     private var storage: [UInt8] = []
     private var head = 0
     private let limit: Int
+    private var isClosed = false
 
     /// Something was left out because there was no room for it. From then on the client would see half the truth: whatever
     /// is added is dropped.
@@ -16,8 +17,16 @@ struct OutputQueue {
 
     var isEmpty: Bool { count == 0 }
 
+    /// Forgets all there is and all that is added from now on: nobody will read it.
+    mutating func close() {
+        isClosed = true
+        storage = []
+        head = 0
+    }
+
     /// Adds a message, whole or not at all.
     mutating func append(_ bytes: [UInt8]) {
+        guard !isClosed else { return }
         guard !hasOverflowed, bytes.count <= limit - count else {
             hasOverflowed = true
             return

@@ -26,8 +26,28 @@ package final class QMPServer: Sendable {
             self.interest = interest
         }
 
-        func flush() throws(LinuxError) {
-            try session.flush { bytes throws(LinuxError) in try socket.send(bytes) }
+        /// Sends what goes at once.
+        func flush() {
+            do throws(LinuxError) {
+                try session.flush { bytes throws(LinuxError) in try socket.send(bytes) }
+            } catch {
+                // It hung up, as clients do; what it sent before may still have to be read.
+                session.endOutput()
+            }
+        }
+
+        /// Takes what has come.
+        func receive(_ buffer: inout [UInt8]) {
+            do throws(LinuxError) {
+                switch try socket.receive(into: &buffer) {
+                case nil: break
+                case 0?: session.endInput()
+                case let count?: session.receive(buffer[..<min(count, buffer.count)])
+                }
+            } catch {
+                session.endInput()
+                session.endOutput()
+            }
         }
     }
 
@@ -165,29 +185,12 @@ package final class QMPServer: Sendable {
                 guard let connection = state.connections[identifier] else { return [] }
                 // A client that has hung up may have left requests behind, which end with the end of input.
                 if connection.session.isReceptive, !state.isShuttingDown, ready != .writable {
-                    guard receive(connection, &state.buffer) else {
-                        close(identifier, &state)
-                        return takeCompletions(&state)
-                    }
+                    if state.buffer.isEmpty { state.buffer = [UInt8](repeating: 0, count: QMPServer.readSize) }
+                    connection.receive(&state.buffer)
                 }
                 if advance(connection, &state) { settleAll(&state) } else { settle(identifier, &state) }
                 return takeCompletions(&state)
             })
-    }
-
-    /// False if the client is gone without a word.
-    private func receive(_ connection: Connection, _ buffer: inout [UInt8]) -> Bool {
-        if buffer.isEmpty { buffer = [UInt8](repeating: 0, count: QMPServer.readSize) }
-        do throws(LinuxError) {
-            switch try connection.socket.receive(into: &buffer) {
-            case nil: break
-            case 0?: connection.session.endInput()
-            case let count?: connection.session.receive(buffer[..<min(count, buffer.count)])
-            }
-            return true
-        } catch {
-            return false
-        }
     }
 
     /// Carries out what a client has asked for, as far as it is its turn.
@@ -203,7 +206,7 @@ package final class QMPServer: Sendable {
                 hasMoved = true
                 if deliver(&state) { hasEvents = true }
             }
-            do throws(LinuxError) { try connection.flush() } catch { break }
+            connection.flush()
         }
         return hasEvents
     }
@@ -211,23 +214,22 @@ package final class QMPServer: Sendable {
     /// Sends what goes, and leaves the client watched for what it is served next, or closed.
     private func settle(_ identifier: UInt64, _ state: inout State) {
         guard let connection = state.connections[identifier] else { return }
+        connection.flush()
+        if connection.session.isOverfull {
+            log.log(.warn, "a client that does not read what it is sent is dropped")
+            return close(identifier, &state)
+        }
+        let isDone = state.isShuttingDown ? connection.session.output.isEmpty : connection.session.isFinished
+        guard !isDone else { return close(identifier, &state) }
+        var interest: EventLoop.Interest = []
+        if connection.session.isReceptive, !state.isShuttingDown { interest.insert(.readable) }
+        if !connection.session.output.isEmpty { interest.insert(.writable) }
+        guard interest != connection.interest else { return }
         do throws(LinuxError) {
-            try connection.flush()
-            if connection.session.isOverfull {
-                log.log(.warn, "a client that does not read what it is sent is dropped")
-                return close(identifier, &state)
-            }
-            let isDone = state.isShuttingDown ? connection.session.output.isEmpty : connection.session.isFinished
-            guard !isDone else { return close(identifier, &state) }
-            var interest: EventLoop.Interest = []
-            if connection.session.isReceptive, !state.isShuttingDown { interest.insert(.readable) }
-            if !connection.session.output.isEmpty { interest.insert(.writable) }
-            if interest != connection.interest {
-                try loop.modify(connection.registration, for: interest)
-                connection.interest = interest
-            }
+            try loop.modify(connection.registration, for: interest)
+            connection.interest = interest
         } catch {
-            // It hung up while there was something to send to it: nothing that anybody has to be told.
+            log.log(.error, "a client is dropped: \(error)")
             close(identifier, &state)
         }
     }

@@ -65,6 +65,11 @@ struct QMPSession {
         hasInputEnded = true
     }
 
+    /// The client reads no more. What it has sent is carried out all the same.
+    mutating func endOutput() {
+        output.close()
+    }
+
     mutating func send(_ bytes: [UInt8]) {
         output.append(bytes)
     }

@@ -168,6 +168,7 @@ final class MachineProcess: Sendable {
             }
             return
         }
+        HostProcess.releaseCodePages()
         guard let daemon = daemon.withLock({ $0.take() }) else { return }
         do {
             try daemon.hasStarted()
