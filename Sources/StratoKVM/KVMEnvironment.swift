@@ -20,6 +20,7 @@ package enum KVMEnvironment: Sendable, Equatable, CustomStringConvertible {
         if unsafe access("/sys/module/kvm_pvm", F_OK) == 0 {
             return .limited(reason: "/dev/kvm is provided by kvm_pvm, which emulates a guest's kernel mode")
         }
+        if let reason = missingVirtualization() { return .limited(reason: reason) }
         return .complete
     }
 

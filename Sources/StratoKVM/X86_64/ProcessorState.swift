@@ -110,6 +110,10 @@ private enum ModelSpecificRegister {
     static let syscallMask: UInt32 = 0xC000_0084
     static let kernelGSBase: UInt32 = 0xC000_0102
 
+    /// MTRRs on, and write-back memory where none says otherwise: without them Linux leaves the PAT alone (SDM, volume 3A,
+    /// 12.11.2.1).
+    static let mtrrEnabledWriteBack: UInt64 = 1 << 11 | 6
+
     /// Fast string operations are on (SDM, volume 4, table 2-2).
     static let miscEnableFastStrings: UInt64 = 1
 }
@@ -185,7 +189,7 @@ extension KVMProcessor {
             (ModelSpecificRegister.cstar, 0), (ModelSpecificRegister.syscallMask, 0),
             (ModelSpecificRegister.kernelGSBase, 0), (ModelSpecificRegister.timeStampCounter, 0),
             (ModelSpecificRegister.miscEnable, ModelSpecificRegister.miscEnableFastStrings),
-            (ModelSpecificRegister.mtrrDefaultType, 0),
+            (ModelSpecificRegister.mtrrDefaultType, ModelSpecificRegister.mtrrEnabledWriteBack),
         ])
     }
 

@@ -49,6 +49,12 @@ package final class MachineController: MachineControl {
     package func start() throws(MachineControlError) {
         try life.withLock { life throws(MachineControlError) in
             guard !life.isEnded else { throw MachineControlError("the machine was ended while it was built") }
+            guard configuration.machine.kind != .none else {
+                // Only questions about the monitor itself are answered.
+                setStatus(.prelaunch)
+                emit(.built)
+                return
+            }
             let machine = try AssembledMachine(
                 configuration, loop: loop, logger: logger, startTime: startTime,
                 onRequest: { [weak self] request in self?.guestRequested(request) },
@@ -143,10 +149,15 @@ package final class MachineController: MachineControl {
     ) throws(MachineControlError) {
         try life.withLock { life throws(MachineControlError) in
             guard let machine = life.machine, !life.isEnded else {
-                throw MachineControlError(life.isEnded ? "the machine has ended" : "the machine is still being built")
+                throw MachineControlError(absence(life))
             }
             try body(machine)
         }
+    }
+
+    private func absence(_ life: borrowing Life) -> String {
+        if life.isEnded { return "the machine has ended" }
+        return configuration.machine.kind == .none ? "there is no machine (-machine none)" : "the machine is still being built"
     }
 
     /// Called on a virtual CPU's thread, which is parked when this returns.
