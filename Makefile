@@ -22,7 +22,7 @@ help:
 build:
 	@echo "==> building the release executable"
 	@Lab/install-packages --quiet libc6-dev binutils
-	@swift build -c release --product stratovirt
+	@swift build -c release --product stratovirt --traits StaticExecutable --disable-local-rpath
 	@strip -o $(BINARY).new $(BUILD)/stratovirt && mv $(BINARY).new $(BINARY)
 	@ls -l $(BINARY) | awk '{ printf "==> %s, %.1f MB\n", $$NF, $$5 / 1e6 }'
 

@@ -135,3 +135,33 @@ publish() {
     mv -T "$new" "$final"
     rm -rf "$old"
 }
+
+# fill_with_busybox TREE: busybox and a link for each of its commands, below an existing tree.
+fill_with_busybox() {
+    local tree="$1" name
+    install -m 755 /bin/busybox "$tree/bin/busybox"
+    while IFS= read -r name; do
+        [[ -e "$tree/$name" || -L "$tree/$name" || ! -d "$tree/${name%/*}" ]] || ln -s /bin/busybox "$tree/$name"
+    done < <(/bin/busybox --list-full)
+    rm -f "$tree/sbin/init"
+}
+
+# copy_modules KERNEL DIRECTORY NAME…: modules of an unpacked Debian kernel and all they depend on, without debugging
+# sections, and a file `order` with the order in which insmod can load them. What the kernel has built in is left out.
+copy_modules() {
+    local kernel="$1" directory="$2" release module name lists
+    shift 2
+    mkdir -p "$directory"
+    release="$(cat "$kernel/release")"
+    lists=""
+    for name in "$@"; do
+        module="$(PATH="$PATH:/sbin:/usr/sbin" modprobe -d "$kernel" -S "$release" --show-depends "$name")" ||
+            die "the kernel $release has no module $name"
+        lists+="$module"$'\n'
+    done
+    while IFS= read -r module; do
+        name="${module##*/}"
+        objcopy --strip-debug "$module" "$directory/$name"
+        printf '%s\n' "$name"
+    done < <(awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<<"$lists") >"$directory/order"
+}

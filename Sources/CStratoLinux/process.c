@@ -1,11 +1,30 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <termios.h>
+
+static int argument_count;
+static char **arguments;
+
+#ifdef __GLIBC__
+// glibc hands main's parameters to each constructor as well. Swift's own way to them reads and parses the memory map.
+static __attribute__((constructor)) void keep_arguments(int count, char **values) {
+    argument_count = count;
+    arguments = values;
+}
+#endif
+
+char *const *csl_arguments(int *count) {
+    *count = argument_count;
+    return arguments;
+}
+
+void csl_share_heap(void) { (void)mallopt(M_ARENA_MAX, 1); }
 
 int csl_complete_standard_descriptors(void) {
     for (int fd = 0; fd <= 2; fd++) {

@@ -22,7 +22,12 @@ struct DiskExecutor: ~Copyable {
         self.image = image
     }
 
-    mutating func execute(_ request: DiskRequest) -> Int32 {
+    /// Carries a request out and notes its result there.
+    mutating func execute(_ request: DiskRequest) {
+        request.with { $0.result = execute(&$0) }
+    }
+
+    private mutating func execute(_ request: inout DiskRequest.Fields) -> Int32 {
         switch request.operation {
         case .read:
             guard isInside(request) else { return EINVAL }
@@ -57,7 +62,7 @@ struct DiskExecutor: ~Copyable {
             && count <= image.capacity - offset
     }
 
-    private func isInside(_ request: DiskRequest) -> Bool {
+    private func isInside(_ request: borrowing DiskRequest.Fields) -> Bool {
         var total = 0
         for segment in request.segments {
             let sum = total.addingReportingOverflow(segment.count)
@@ -68,7 +73,7 @@ struct DiskExecutor: ~Copyable {
     }
 
     private mutating func forEachRange(
-        _ request: DiskRequest, _ body: (inout DiskExecutor, DiskRange) -> Int32
+        _ request: borrowing DiskRequest.Fields, _ body: (inout DiskExecutor, DiskRange) -> Int32
     ) -> Int32 {
         guard !image.options.isReadOnly else { return EROFS }
         for range in request.ranges where !isInside(range.offset, range.count) { return EINVAL }

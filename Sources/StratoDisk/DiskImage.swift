@@ -50,7 +50,7 @@ package final class DiskImage: Sendable {
         try self.init(options, logger: logger, leastAlignment: 1)
     }
 
-    /// - Parameter leastAlignment: of direct I/O, for trying on any host what happens on a disk of large blocks.
+    // `leastAlignment` raises that of direct I/O, to try on any host what happens on a disk of large blocks.
     convenience init(_ options: DiskImageOptions, logger: Logger, leastAlignment: Int) throws(DiskError) {
         let path = options.path
         let descriptor = try DiskImage.open(options)
@@ -157,11 +157,12 @@ package final class DiskImage: Sendable {
         return (memory, alignment)
     }
 
-    /// A queue of requests to the image.
+    /// Makes a queue of requests to the image.
     ///
     /// - Parameters:
     ///   - depth: the most requests that are in flight at once, at least 1.
     ///   - threadLimit: the most threads that serve it, if threads do.
+    /// - Returns: the queue, which keeps the image open.
     /// - Throws: `LinuxError` if there are no descriptors left.
     package func makeQueue(depth: Int, threadLimit: Int) throws(LinuxError) -> any DiskQueue {
         switch options.engine {

@@ -37,31 +37,41 @@ package struct DiskRange: Sendable, Hashable {
 /// It has one owner at a time: whoever takes it from the queue, until it is submitted; the engine, until it is
 /// completed; then again the first.
 package final class DiskRequest: @unchecked Sendable {
+    /// What a request is about.
+    package struct Fields: Sendable {
+        package var operation = DiskOperation.flush
+
+        /// Where reads and writes begin, in bytes.
+        package var offset: UInt64 = 0
+
+        /// What is read into or written from, in order. Its contents are used up by the engine.
+        package var segments: [GuestBuffer] = []
+
+        /// What is discarded or zeroed.
+        package var ranges: [DiskRange] = []
+
+        /// A write is durable before it is completed.
+        package var isWriteThrough = false
+
+        /// Once completed: 0, or the `errno` that it failed with.
+        package internal(set) var result: Int32 = 0
+
+        /// Moves the segments out, so that whoever changes them has the only copy.
+        mutating func takeSegments() -> [GuestBuffer] {
+            var taken: [GuestBuffer] = []
+            swap(&taken, &segments)
+            return taken
+        }
+    }
+
     // SAFETY: handed from owner to owner through the locks of a disk queue, and touched by its owner alone.
-
-    package var operation = DiskOperation.flush
-
-    /// Where reads and writes begin, in bytes.
-    package var offset: UInt64 = 0
-
-    /// What is read into or written from, in order. Its contents are used up by the engine.
-    package var segments: [GuestBuffer] = []
-
-    /// What is discarded or zeroed.
-    package var ranges: [DiskRange] = []
-
-    /// A write is durable before it is completed.
-    package var isWriteThrough = false
-
-    /// Once completed: 0, or the `errno` that it failed with.
-    package internal(set) var result: Int32 = 0
+    private var fields = Fields()
 
     package init() {}
 
-    /// Moves the segments out, so that whoever changes them has the only copy.
-    func takeSegments() -> [GuestBuffer] {
-        var taken: [GuestBuffer] = []
-        swap(&taken, &segments)
-        return taken
-    }
+    /// Looks at the request or changes it. All at once: each call costs a check for exclusive access.
+    package func with<Result>(_ body: (inout Fields) -> Result) -> Result { body(&fields) }
+
+    /// What the completed request ended with.
+    package var result: Int32 { fields.result }
 }

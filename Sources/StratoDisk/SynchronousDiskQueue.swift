@@ -23,8 +23,7 @@ final class SynchronousDiskQueue: DiskQueue {
     func submit(_ indices: [Int32]) {
         state.withLock { state in
             for index in indices {
-                let request = requests[Int(index)]
-                request.result = state.executor.execute(request)
+                state.executor.execute(requests[Int(index)])
                 state.completed.append(index)
             }
         }

@@ -87,8 +87,7 @@ final class ThreadedDiskQueue: DiskQueue {
         }
 
         func execute(_ index: Int32, _ executor: inout DiskExecutor) {
-            let request = requests[Int(index)]
-            request.result = executor.execute(request)
+            executor.execute(requests[Int(index)])
             let isFirst = state.withLock { state in
                 state.completed.append(index)
                 return state.completed.count == 1

@@ -1,7 +1,8 @@
 /// Bytes of a table as they are put together: little-endian integers and padded text, one after the other.
+@usableFromInline
 package struct TableBytes: Sendable, Equatable {
     /// What was put together so far.
-    package private(set) var bytes: [UInt8] = []
+    @usableFromInline package internal(set) var bytes: [UInt8] = []
 
     package init() {}
 
@@ -12,6 +13,7 @@ package struct TableBytes: Sendable, Equatable {
     package var count: Int { bytes.count }
 
     /// Adds an integer, its lowest byte first.
+    @inlinable
     package mutating func append<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
         bytes.append(littleEndian: value)
     }
@@ -48,6 +50,7 @@ package struct TableBytes: Sendable, Equatable {
 
 extension [UInt8] {
     /// Adds an integer, its lowest byte first.
+    @inlinable
     mutating func append<T: FixedWidthInteger & UnsignedInteger>(littleEndian value: T) {
         var rest = value
         for _ in 0..<(T.bitWidth / 8) {

@@ -3,6 +3,19 @@ internal import Glibc
 
 /// What an executable needs of its process and C cannot give Swift without pointers.
 package enum HostProcess {
+    /// The words that the program was started with, its name first. What is not UTF-8 is repaired.
+    package static var arguments: [String] {
+        var count: Int32 = 0
+        // SAFETY: the shim gives as many strings as it counts; they live as long as the process.
+        guard let words = unsafe csl_arguments(&count) else { return CommandLine.arguments }
+        return unsafe UnsafeBufferPointer(start: words, count: Int(count)).map { unsafe String(cString: $0) }
+    }
+
+    /// Prepares the process's memory for a program that counts every page. For an executable to call before it starts threads.
+    package static func shareHeap() {
+        csl_share_heap()
+    }
+
     /// The value of an environment variable, nil if it is not set. To be read before there is a second thread.
     package static func environment(_ name: String) -> String? {
         // SAFETY: the string that getenv returns lives until the environment is changed, and is copied at once.

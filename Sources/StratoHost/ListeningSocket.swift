@@ -119,9 +119,13 @@ package final class ListeningSocket: Sendable {
 
     private static func listen(_ host: String, _ port: UInt16, _ backlog: Int32) throws(LinuxError) -> OwnedDescriptor {
         guard host == "localhost" else { return try listen(numeric: host, port, backlog) }
-        // Both are what the name stands for; the host may have either protocol switched off.
-        if let descriptor = try? listen(numeric: "127.0.0.1", port, backlog) { return descriptor }
-        return try listen(numeric: "::1", port, backlog)
+        do throws(LinuxError) {
+            return try listen(numeric: "127.0.0.1", port, backlog)
+        } catch {
+            // Both addresses are what the name stands for, and a host may have IPv4 switched off.
+            guard error.code == EAFNOSUPPORT || error.code == EADDRNOTAVAIL else { throw error }
+            return try listen(numeric: "::1", port, backlog)
+        }
     }
 
     private static func listen(

@@ -4,7 +4,8 @@ internal import StratoMemory
 /// An interrupt line of a machine's interrupt controller in the kernel.
 ///
 /// A pulse is one signal of an eventfd that the kernel listens to (irqfd) where it can, so that any thread can raise the
-/// interrupt without taking part in the machine.
+/// interrupt without taking part in the machine. The kernel ends the connection itself when the eventfd is closed or the
+/// machine's last descriptor is, and is not asked to: it would have to wait until no processor of the host looks at it.
 package final class KVMInterruptLine: InterruptLine {
     package let number: UInt32
     package let event: EventDescriptor?
@@ -19,17 +20,10 @@ package final class KVMInterruptLine: InterruptLine {
         }
         let event = try kvm("make an event for interrupt \(number)") { () throws(LinuxError) in
             let event = try EventDescriptor()
-            try LinuxError.check(machine.setIRQFD(event, number: number, isAssigned: true), "KVM_IRQFD")
+            try LinuxError.check(machine.connect(event, to: number), "KVM_IRQFD")
             return event
         }
         self.event = event
-    }
-
-    deinit {
-        if let event {
-            // The kernel would otherwise hold the eventfd until the machine's descriptor is closed.
-            _ = machine.setIRQFD(event, number: number, isAssigned: false)
-        }
     }
 
     package func pulse() {

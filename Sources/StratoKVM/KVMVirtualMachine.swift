@@ -72,11 +72,10 @@ package final class KVMVirtualMachine: Sendable {
         return unsafe csl_ioctl_pointer(descriptor.number, CSL_KVM_IRQ_LINE.rawValue, &request)
     }
 
-    func setIRQFD(_ event: EventDescriptor, number: UInt32, isAssigned: Bool) -> Int32 {
+    func connect(_ event: EventDescriptor, to number: UInt32) -> Int32 {
         var request = kvm_irqfd()
         request.fd = UInt32(bitPattern: event.number)
         request.gsi = number
-        request.flags = isAssigned ? 0 : csl_kvm_irqfd_flag_deassign()
         // SAFETY: as above.
         return unsafe csl_ioctl_pointer(descriptor.number, CSL_KVM_IRQFD.rawValue, &request)
     }

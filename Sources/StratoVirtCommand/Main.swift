@@ -6,8 +6,9 @@ internal import StratoHost
 @main
 enum Main {
     static func main() {
+        HostProcess.shareHeap()
         // Without the library's exit handlers: other threads may still run, and nothing is buffered.
-        _exit(status(CommandLine.arguments.dropFirst()))
+        _exit(status(HostProcess.arguments.dropFirst()))
     }
 }
 

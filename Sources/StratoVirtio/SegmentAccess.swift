@@ -10,7 +10,9 @@ extension Span where Element == GuestBuffer {
         return loadScattered(type, at: offset, in: range)
     }
 
-    private func loadScattered<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, at offset: Int, in range: Range<Int>) -> T? {
+    private func loadScattered<T: FixedWidthInteger & BitwiseCopyable>(
+        _ type: T.Type, at offset: Int, in range: Range<Int>
+    ) -> T? {
         var value: T = 0
         var filled = 0
         var skipped = 0

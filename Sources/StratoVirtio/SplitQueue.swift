@@ -3,33 +3,45 @@ package import StratoMemory
 /// A chain of descriptors that was taken from a queue. Its segments are the queue's `segments` until the next `pop`.
 @frozen
 package struct DescriptorChain: Sendable {
-    /// The index of the first descriptor, by which the chain is given back.
-    package let head: UInt16
-
-    /// How many segments the device reads; they come first.
-    package let readableCount: Int
-
-    /// How many segments the device writes; they follow.
-    package let writableCount: Int
-
-    /// The bytes that the device reads.
-    package let readableLength: Int
-
-    /// The bytes that the device writes; with the readable ones less than 2³².
-    package let writableLength: Int
+    // Small enough to be handed around in registers: no count is above 32768, no length 2³² or more.
+    @usableFromInline let headIndex: UInt16
+    @usableFromInline let readableSegments: UInt16
+    @usableFromInline let writableSegments: UInt16
+    @usableFromInline let readableBytes: UInt32
+    @usableFromInline let writableBytes: UInt32
 
     @inlinable
-    package init(head: UInt16, readableCount: Int, writableCount: Int, readableLength: Int, writableLength: Int) {
-        self.head = head
-        self.readableCount = readableCount
-        self.writableCount = writableCount
-        self.readableLength = readableLength
-        self.writableLength = writableLength
+    init(head: UInt16, readableCount: Int, segmentCount: Int, readableLength: Int, length: Int) {
+        headIndex = head
+        readableSegments = UInt16(truncatingIfNeeded: readableCount)
+        writableSegments = UInt16(truncatingIfNeeded: segmentCount &- readableCount)
+        readableBytes = UInt32(truncatingIfNeeded: readableLength)
+        writableBytes = UInt32(truncatingIfNeeded: length &- readableLength)
     }
+
+    /// The index of the first descriptor, by which the chain is given back.
+    @inlinable
+    package var head: UInt16 { headIndex }
+
+    /// How many segments the device reads; they come first.
+    @inlinable
+    package var readableCount: Int { Int(readableSegments) }
+
+    /// How many segments the device writes; they follow.
+    @inlinable
+    package var writableCount: Int { Int(writableSegments) }
 
     /// All segments.
     @inlinable
-    package var segmentCount: Int { readableCount &+ writableCount }
+    package var segmentCount: Int { Int(readableSegments) &+ Int(writableSegments) }
+
+    /// The bytes that the device reads.
+    @inlinable
+    package var readableLength: Int { Int(readableBytes) }
+
+    /// The bytes that the device writes; with the readable ones less than 2³².
+    @inlinable
+    package var writableLength: Int { Int(writableBytes) }
 }
 
 /// The device's side of a split virtqueue (virtio 1.2, 2.7).
@@ -136,86 +148,119 @@ package struct SplitQueue: ~Copyable {
         let entry = SplitQueue.ringOffset &+ Int(nextAvailable & mask) &* 2
         guard let head = available.load(UInt16.self, at: entry) else { throw .ringNotReadable }
         let chain = try SplitQueue.walk(
-            from: head, in: descriptors, count: queueSize, hasIndirect: hasIndirect, memory: memory, into: &scratch)
+            from: head, in: descriptors, hasIndirect: hasIndirect, memory: memory, into: &scratch)
         nextAvailable &+= 1
         inFlight &+= 1
         return chain
     }
 
+    /// A descriptor, read once: le64 addr, le32 len, le16 flags, le16 next (2.7.5).
+    @usableFromInline
+    struct Descriptor {
+        @usableFromInline let address: UInt64
+        @usableFromInline let rest: UInt64
+
+        /// - Parameters:
+        ///   - index: its place.
+        ///   - table: exactly as long as the descriptors that it holds.
+        /// - Throws: `QueueError.indexOutOfTable`.
+        @inlinable
+        @inline(__always)
+        init(at index: UInt16, in table: GuestBuffer) throws(QueueError) {
+            guard let bytes = table.slice(from: Int(index) &* 16, count: 16), let address = bytes.load(UInt64.self, at: 0),
+                let rest = bytes.load(UInt64.self, at: 8)
+            else { throw .indexOutOfTable(index) }
+            self.address = address
+            self.rest = rest
+        }
+
+        @inlinable var length: UInt32 { UInt32(truncatingIfNeeded: rest) }
+        @inlinable var flags: UInt16 { UInt16(truncatingIfNeeded: rest &>> 32) }
+        @inlinable var next: UInt16 { UInt16(truncatingIfNeeded: rest &>> 48) }
+        @inlinable var isWritable: Bool { flags & DescriptorFlag.write != 0 }
+        @inlinable var hasNext: Bool { flags & DescriptorFlag.next != 0 }
+        @inlinable var isIndirect: Bool { flags & DescriptorFlag.indirect != 0 }
+
+        @inlinable
+        @inline(__always)
+        func buffer(in memory: borrowing GuestMemory) throws(QueueError) -> GuestBuffer {
+            guard let buffer = memory.buffer(at: GuestAddress(address), count: Int(length)) else {
+                throw .notMemory(address: address, length: length)
+            }
+            return buffer
+        }
+    }
+
+    /// The table that an indirect descriptor refers to.
+    @inline(never)
+    @usableFromInline
+    static func indirectTable(
+        _ descriptor: Descriptor, hasIndirect: Bool, isNested: Bool, memory: borrowing GuestMemory, limit: Int
+    ) throws(QueueError) -> GuestBuffer {
+        guard hasIndirect else { throw .indirectNotNegotiated }
+        guard !isNested else { throw .nestedIndirect }
+        guard !descriptor.hasNext else { throw .indirectWithNext }
+        guard descriptor.length != 0, descriptor.length % 16 == 0 else { throw .indirectTableLength(descriptor.length) }
+        guard Int(descriptor.length) / 16 <= limit else { throw .chainTooLong }
+        return try descriptor.buffer(in: memory)
+    }
+
+    /// Walks a chain once.
+    ///
+    /// What is not there in most chains (indirect tables, descriptors of no bytes) is kept out of the registers: every
+    /// turn that is none of these fills one more segment, so that the scratch's end also ends a loop.
     @inlinable
+    @inline(__always)
     static func walk(
-        from head: UInt16, in descriptors: GuestBuffer, count: UInt16, hasIndirect: Bool, memory: borrowing GuestMemory,
+        from head: UInt16, in descriptors: GuestBuffer, hasIndirect: Bool, memory: borrowing GuestMemory,
         into scratch: inout [GuestBuffer]
     ) throws(QueueError) -> DescriptorChain {
         var segments = scratch.mutableSpan
-        let limit = segments.count
         var table = descriptors
-        var entries = Int(count)
         var isIndirect = false
-        var index = head
-        var steps = 0
+        var emptyCount = 0
         var filled = 0
-        var readableCount = 0
-        var readableLength = 0
+        // At most 32768 times less than 2³²: no overflow of 64 bits.
         var length = 0
-        var isWriting = false
+        // Negative as long as nothing writable has come.
+        var readableCount = -1
+        var readableLength = 0
+        var descriptor = try Descriptor(at: head, in: table)
         while true {
-            guard Int(index) < entries else { throw .indexOutOfTable(index) }
-            guard steps < limit else { throw .chainTooLong }
-            steps &+= 1
-            // The descriptor is le64 addr, le32 len, le16 flags, le16 next (2.7.5): two loads, so that each field is read once.
-            let offset = Int(index) &* 16
-            guard let address = table.load(UInt64.self, at: offset), let rest = table.load(UInt64.self, at: offset &+ 8) else {
-                throw .ringNotReadable
-            }
-            let size = UInt32(truncatingIfNeeded: rest)
-            let flags = UInt16(truncatingIfNeeded: rest &>> 32)
-            if flags & DescriptorFlag.indirect != 0 {
-                guard hasIndirect else { throw .indirectNotNegotiated }
-                guard !isIndirect else { throw .nestedIndirect }
-                guard flags & DescriptorFlag.next == 0 else { throw .indirectWithNext }
-                guard size != 0, size % 16 == 0 else { throw .indirectTableLength(size) }
-                guard size / 16 <= UInt32(truncatingIfNeeded: limit) else { throw .chainTooLong }
-                guard let found = memory.buffer(at: GuestAddress(address), count: Int(size)) else {
-                    throw .notMemory(address: address, length: size)
-                }
-                table = found
-                entries = Int(size / 16)
+            if descriptor.isIndirect {
+                table = try indirectTable(
+                    descriptor, hasIndirect: hasIndirect, isNested: isIndirect, memory: memory, limit: segments.count)
                 isIndirect = true
-                index = 0
-                // The descriptor that refers to the table holds no data and does not count.
-                steps &-= 1
+                descriptor = try Descriptor(at: 0, in: table)
                 continue
             }
-            if size != 0 {
-                guard let buffer = memory.buffer(at: GuestAddress(address), count: Int(size)) else {
-                    throw .notMemory(address: address, length: size)
+            if descriptor.isWritable {
+                if readableCount < 0 {
+                    readableCount = filled
+                    readableLength = length
                 }
-                if flags & DescriptorFlag.write != 0 {
-                    if !isWriting {
-                        isWriting = true
-                        readableCount = filled
-                        readableLength = length
-                    }
-                } else if isWriting {
-                    throw .readableAfterWritable
-                }
-                segments[filled] = buffer
-                filled &+= 1
-                // At most 32768 times less than 2³²: no overflow of 64 bits.
-                length &+= Int(size)
+            } else if readableCount >= 0, descriptor.length != 0 {
+                throw .readableAfterWritable
             }
-            guard flags & DescriptorFlag.next != 0 else { break }
-            index = UInt16(truncatingIfNeeded: rest &>> 48)
+            if descriptor.length != 0 {
+                guard filled < segments.count else { throw .chainTooLong }
+                segments[filled] = try descriptor.buffer(in: memory)
+                filled &+= 1
+                length &+= Int(descriptor.length)
+            } else {
+                emptyCount &+= 1
+                guard emptyCount <= segments.count else { throw .chainTooLong }
+            }
+            guard descriptor.hasNext else { break }
+            descriptor = try Descriptor(at: descriptor.next, in: table)
         }
         guard length <= Int(UInt32.max) else { throw .chainTooLarge }
-        if !isWriting {
+        if readableCount < 0 {
             readableCount = filled
             readableLength = length
         }
         return DescriptorChain(
-            head: head, readableCount: readableCount, writableCount: filled &- readableCount,
-            readableLength: readableLength, writableLength: length &- readableLength)
+            head: head, readableCount: readableCount, segmentCount: filled, readableLength: readableLength, length: length)
     }
 
     // MARK: Giving back

@@ -116,6 +116,7 @@ package protocol VirtioDevice: AnyObject, Sendable {
     /// - Parameters:
     ///   - offset: in bytes, not negative.
     ///   - width: 1...8 bytes.
+    /// - Returns: the value, in the low `width` bytes.
     func readConfiguration(at offset: Int, width: Int) -> UInt64
 
     /// Writes the configuration space; what the driver may not write keeps its value.

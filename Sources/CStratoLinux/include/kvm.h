@@ -52,10 +52,50 @@ static inline void csl_kvm_set_immediate_exit(struct kvm_run *_Nonnull run, uint
 }
 
 static inline long csl_kvm_mmio_data_offset(void) { return __builtin_offsetof(struct kvm_run, mmio.data); }
-static inline uint32_t csl_kvm_irqfd_flag_deassign(void) { return KVM_IRQFD_FLAG_DEASSIGN; }
 static inline uint32_t csl_kvm_ioeventfd_flags(_Bool matches, _Bool deassigns) {
     return (matches ? (uint32_t)KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
            (deassigns ? (uint32_t)KVM_IOEVENTFD_FLAG_DEASSIGN : 0);
+}
+
+/// A route of a global system interrupt to a pin of an interrupt controller in the kernel.
+static inline struct kvm_irq_routing_entry csl_kvm_pin_route(uint32_t gsi, uint32_t chip, uint32_t pin) {
+    struct kvm_irq_routing_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.gsi = gsi;
+    entry.type = KVM_IRQ_ROUTING_IRQCHIP;
+    entry.u.irqchip.irqchip = chip;
+    entry.u.irqchip.pin = pin;
+    return entry;
+}
+
+/// A route of a global system interrupt to a message. The device id counts only where KVM asks for one.
+static inline struct kvm_irq_routing_entry csl_kvm_message_route(
+    uint32_t gsi, uint64_t address, uint32_t data, uint32_t device, _Bool has_device) {
+    struct kvm_irq_routing_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.gsi = gsi;
+    entry.type = KVM_IRQ_ROUTING_MSI;
+    entry.u.msi.address_lo = (uint32_t)address;
+    entry.u.msi.address_hi = (uint32_t)(address >> 32);
+    entry.u.msi.data = data;
+    if (has_device) {
+        entry.flags = KVM_MSI_VALID_DEVID;
+        entry.u.msi.devid = device;
+    }
+    return entry;
+}
+
+/// Replaces the whole table of routes.
+static inline int csl_kvm_set_gsi_routing(int fd, const struct kvm_irq_routing_entry *_Nonnull entries, uint32_t count) {
+    struct kvm_irq_routing *table = calloc(1, sizeof *table + count * sizeof *entries);
+    if (table == NULL) {
+        return -ENOMEM;
+    }
+    table->nr = count;
+    memcpy(table->entries, entries, count * sizeof *entries);
+    int result = csl_ioctl_pointer(fd, KVM_SET_GSI_ROUTING, table);
+    free(table);
+    return result;
 }
 
 #if defined(__x86_64__)

@@ -8,6 +8,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/// The words that the program was started with, as the kernel laid them out, and how many; NULL where the C library does
+/// not tell. They live as long as the process.
+char *_Nonnull const *_Nullable csl_arguments(int *_Nonnull count);
+
+/// Keeps the C library from giving each thread a heap of its own, which is faster for threads that allocate all the time,
+/// as none here do, and costs memory and time for each thread. To be called before there is a second thread.
+void csl_share_heap(void);
+
 /// Puts /dev/null in the place of standard input, output and error where they are closed, so that no other file becomes
 /// them. Returns 0 or a negative errno.
 int csl_complete_standard_descriptors(void);

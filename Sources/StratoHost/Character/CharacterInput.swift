@@ -128,13 +128,14 @@ final class CharacterInput: Sendable {
     }
 
     private func finish(_ end: End) {
-        let isOpen = state.withLock { state in
-            let isOpen = state.stream != nil
+        // Before the descriptor is closed: the kernel keeps watching a description that has another descriptor.
+        if let registration = state.withLock({ $0.registration.take() }) { loop.unregister(registration) }
+        let wasOpen = state.withLock { state in
+            let wasOpen = state.stream != nil
             state.stream = nil
-            return (isOpen, state.registration.take())
+            return wasOpen
         }
-        if let registration = isOpen.1 { loop.unregister(registration) }
-        if isOpen.0 { onEnd(end) }
+        if wasOpen { onEnd(end) }
     }
 
     /// How much the receiver takes now; 0 if it will call `resume`.

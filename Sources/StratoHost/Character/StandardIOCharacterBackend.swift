@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 
 /// The process's standard input and output, or another pair of descriptors that is shared with somebody.
 ///
@@ -12,6 +13,7 @@ package final class StandardIOCharacterBackend: CharacterBackend {
     private let terminal: Terminal?
     private let input: CharacterInput?
     private let output: (any CharacterOutput)?
+    private let isClosed = Atomic(false)
 
     /// - Parameters:
     ///   - loop: where input is read, and output flushed that could not be written at once.
@@ -115,6 +117,8 @@ package final class StandardIOCharacterBackend: CharacterBackend {
     package var droppedCount: UInt64 { output?.droppedCount ?? 0 }
 
     package func close() {
+        // Once: the terminal's descriptor may be another file afterwards.
+        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         detach()
         input?.close()
         output?.close()

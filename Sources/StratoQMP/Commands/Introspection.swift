@@ -49,8 +49,9 @@ struct MachineType: Sendable {
     let maximumProcessorCount: Int
     let hasProcessorHotPlug: Bool
 
-    /// The boards that can be built.
+    /// What can be started. Without a machine QEMU counts one virtual CPU, too.
     static let all = [
-        MachineType(name: MachineConfiguration.Kind.microVM.rawValue, maximumProcessorCount: 254, hasProcessorHotPlug: false)
+        MachineType(name: MachineConfiguration.Kind.none.rawValue, maximumProcessorCount: 1, hasProcessorHotPlug: false),
+        MachineType(name: MachineConfiguration.Kind.microVM.rawValue, maximumProcessorCount: 254, hasProcessorHotPlug: false),
     ]
 }

@@ -38,6 +38,7 @@ struct OutputQueue {
     /// Gives all bytes to `body` for as long as it takes some.
     ///
     /// - Parameter body: answers how many it took, or nil if it can take none now.
+    /// - Throws: what `body` throws; the bytes stay.
     mutating func drain<Failure: Error>(_ body: (Span<UInt8>) throws(Failure) -> Int?) throws(Failure) {
         while count > 0 {
             guard let taken = try body(storage.span.extracting(head..<storage.count)), taken > 0 else { break }

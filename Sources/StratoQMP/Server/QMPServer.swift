@@ -15,12 +15,18 @@ internal import Synchronization
 package final class QMPServer: Sendable {
     /// A client. Touched with the server's state held.
     private final class Connection {
+        /// Counts up from client to client, and is not used again.
+        let identifier: UInt64
         let socket: StreamSocket
         let registration: EventLoop.Registration
         var session = QMPSession()
         var interest: EventLoop.Interest
 
-        init(_ socket: consuming StreamSocket, _ registration: EventLoop.Registration, _ interest: EventLoop.Interest) {
+        init(
+            _ identifier: UInt64, _ socket: consuming StreamSocket, _ registration: EventLoop.Registration,
+            _ interest: EventLoop.Interest
+        ) {
+            self.identifier = identifier
             self.socket = socket
             self.registration = registration
             self.interest = interest
@@ -53,7 +59,8 @@ package final class QMPServer: Sendable {
 
     private struct State {
         var acceptors: [ConnectionAcceptor] = []
-        var connections: [UInt64: Connection] = [:]
+        /// In the order in which they came: few, so that looking one up costs no more than hashing.
+        var connections: [Connection] = []
         var nextIdentifier: UInt64 = 0
         var readiness = QMPSession.Readiness.preparing
         /// Called when the last client is gone after `shutDown`; there are some as soon as that has begun.
@@ -105,7 +112,7 @@ package final class QMPServer: Sendable {
 
     deinit {
         let (acceptors, registrations) = state.withLock { state in
-            let registrations = state.connections.values.map(\.registration)
+            let registrations = state.connections.map(\.registration)
             state.deadline?.cancel()
             return (state.acceptors, registrations)
         }
@@ -167,7 +174,9 @@ package final class QMPServer: Sendable {
                 let registration = try loop.register(socket.number, for: interest) { [weak self] ready in
                     self?.serve(identifier, ready)
                 }
-                state.connections[identifier] = Connection(socket, registration, interest)
+                let connection = Connection(identifier, socket, registration, interest)
+                state.connections.append(connection)
+                settle(connection, &state)
             } catch {
                 log.log(.error, "a client is turned away: \(error)")
                 return
@@ -175,20 +184,19 @@ package final class QMPServer: Sendable {
             if state.connections.count >= QMPServer.maximumClientCount {
                 for acceptor in state.acceptors { acceptor.pause() }
             }
-            settle(identifier, &state)
         }
     }
 
     private func serve(_ identifier: UInt64, _ ready: EventLoop.Interest) {
         finish(
             state.withLock { state in
-                guard let connection = state.connections[identifier] else { return [] }
+                guard let connection = state.connections.first(where: { $0.identifier == identifier }) else { return [] }
                 // A client that has hung up may have left requests behind, which end with the end of input.
                 if connection.session.isReceptive, !state.isShuttingDown, ready != .writable {
                     if state.buffer.isEmpty { state.buffer = [UInt8](repeating: 0, count: QMPServer.readSize) }
                     connection.receive(&state.buffer)
                 }
-                if advance(connection, &state) { settleAll(&state) } else { settle(identifier, &state) }
+                if advance(connection, &state) { settleAll(&state) } else { settle(connection, &state) }
                 return takeCompletions(&state)
             })
     }
@@ -212,34 +220,37 @@ package final class QMPServer: Sendable {
     }
 
     /// Sends what goes, and leaves the client watched for what it is served next, or closed.
-    private func settle(_ identifier: UInt64, _ state: inout State) {
-        guard let connection = state.connections[identifier] else { return }
+    private func settle(_ connection: Connection, _ state: inout State) {
         connection.flush()
         if connection.session.isOverfull {
             log.log(.warn, "a client that does not read what it is sent is dropped")
-            return close(identifier, &state)
+            return close(connection, &state)
         }
         let isDone = state.isShuttingDown ? connection.session.output.isEmpty : connection.session.isFinished
-        guard !isDone else { return close(identifier, &state) }
-        var interest: EventLoop.Interest = []
-        if connection.session.isReceptive, !state.isShuttingDown { interest.insert(.readable) }
-        if !connection.session.output.isEmpty { interest.insert(.writable) }
+        guard !isDone else { return close(connection, &state) }
+        let isRead = connection.session.isReceptive && !state.isShuttingDown
+        let isWritten = !connection.session.output.isEmpty
+        // A set's literal is made by generic code, whose pages would stay resident for this alone.
+        let interest = EventLoop.Interest(
+            rawValue: (isRead ? EventLoop.Interest.readable.rawValue : 0)
+                | (isWritten ? EventLoop.Interest.writable.rawValue : 0))
         guard interest != connection.interest else { return }
         do throws(LinuxError) {
             try loop.modify(connection.registration, for: interest)
             connection.interest = interest
         } catch {
             log.log(.error, "a client is dropped: \(error)")
-            close(identifier, &state)
+            close(connection, &state)
         }
     }
 
     private func settleAll(_ state: inout State) {
-        for identifier in state.connections.keys.sorted() { settle(identifier, &state) }
+        for connection in state.connections { settle(connection, &state) }
     }
 
-    private func close(_ identifier: UInt64, _ state: inout State) {
-        guard let connection = state.connections.removeValue(forKey: identifier) else { return }
+    private func close(_ connection: Connection, _ state: inout State) {
+        guard let index = state.connections.firstIndex(where: { $0 === connection }) else { return }
+        state.connections.remove(at: index)
         loop.unregister(connection.registration)
         if state.connections.isEmpty { state.buffer = [] }
         if state.connections.count == QMPServer.maximumClientCount - 1, !state.isShuttingDown {
@@ -276,17 +287,14 @@ package final class QMPServer: Sendable {
             }
             guard let told = QMPEvent(event, microseconds: microseconds) else { continue }
             let line = QMPReply.event(told)
-            for connection in state.connections.values { connection.session.send(line) }
+            for connection in state.connections { connection.session.send(line) }
         }
         return true
     }
 
     /// Carries out what waited for the machine.
     private func advanceAll(_ state: inout State) {
-        for identifier in state.connections.keys.sorted() {
-            guard let connection = state.connections[identifier] else { continue }
-            _ = advance(connection, &state)
-        }
+        for connection in state.connections { _ = advance(connection, &state) }
     }
 
     // MARK: The end
@@ -295,6 +303,8 @@ package final class QMPServer: Sendable {
         finish(
             state.withLock { state in
                 _ = deliver(&state)
+                // A machine that could not be built ends without an event; who waits for it is told all the same.
+                if state.readiness == .preparing { state.readiness = .failed }
                 advanceAll(&state)
                 state.isShuttingDown = true
                 state.completions.append(completion)
@@ -322,7 +332,7 @@ package final class QMPServer: Sendable {
     private func closeAll(_ state: inout State) {
         for acceptor in state.acceptors { acceptor.close() }
         state.acceptors = []
-        for identifier in state.connections.keys.sorted() { close(identifier, &state) }
+        for connection in state.connections { close(connection, &state) }
     }
 
     /// Who is to be told that the last client is gone, if it is.

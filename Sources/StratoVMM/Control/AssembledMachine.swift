@@ -56,6 +56,9 @@ final class AssembledMachine: Sendable {
         for device in configuration.storageDevices {
             description.devices.append(MicroVM.SlotDevice(kind: .block, device: try resources.makeBlockDevice(device)))
         }
+        if configuration.machine.showsEmptySlots {
+            description.devices += try resources.makeEmptySlots(beside: description.devices)
+        }
         if let port = configuration.serialPort {
             description.serialBackend = try resources.openBackend(port.backend, label: port.id)
         }
@@ -78,6 +81,8 @@ final class AssembledMachine: Sendable {
     }
 
     var processorThreadIDs: [Int32] { machine.processorThreadIDs }
+
+    var blockDevices: [BlockDeviceInfo] { resources.blockDevices }
 
     var characterDevices: [CharacterDeviceInfo] { resources.characterDevices }
 

@@ -100,6 +100,19 @@ package struct CharacterDeviceInfo: Sendable, Equatable {
     }
 }
 
+/// A disk as management clients see it.
+package struct BlockDeviceInfo: Sendable, Equatable {
+    /// The device's id.
+    package var id: String
+    /// What the guest sees, in bytes.
+    package var virtualSize: UInt64
+
+    package init(id: String, virtualSize: UInt64) {
+        self.id = id
+        self.virtualSize = virtualSize
+    }
+}
+
 /// A device thread as management clients see it.
 package struct IOThreadInfo: Sendable, Equatable {
     package var id: String
@@ -144,6 +157,7 @@ package protocol MachineControl: AnyObject, Sendable {
     func shutDown(_ reason: ShutdownReason)
 
     var processors: [ProcessorInfo] { get }
+    var blockDevices: [BlockDeviceInfo] { get }
     var characterDevices: [CharacterDeviceInfo] { get }
     var ioThreads: [IOThreadInfo] { get }
 }

@@ -128,6 +128,7 @@ package final class MachineController: MachineControl {
     }
 
     package var processors: [ProcessorInfo] {
+        guard configuration.machine.kind != .none else { return [] }
         let threads = life.withLock { $0.machine?.processorThreadIDs ?? [] }
         let layout = configuration.processors.layout
         return (0..<configuration.processors.count).map { index in
@@ -137,6 +138,8 @@ package final class MachineController: MachineControl {
                 thread: position.thread, threadID: index < threads.count ? threads[index] : 0)
         }
     }
+
+    package var blockDevices: [BlockDeviceInfo] { life.withLock { $0.machine?.blockDevices ?? [] } }
 
     package var characterDevices: [CharacterDeviceInfo] { life.withLock { $0.machine?.characterDevices ?? [] } }
 

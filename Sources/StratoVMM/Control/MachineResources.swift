@@ -1,5 +1,6 @@
 internal import StratoDisk
 internal import StratoHost
+internal import StratoMachine
 internal import StratoVirtio
 internal import Synchronization
 
@@ -8,6 +9,7 @@ final class MachineResources: Sendable {
     private struct State {
         var ioThreads: [(id: String, thread: EventLoopThread)] = []
         var deviceThread: EventLoopThread?
+        var disks: [BlockDeviceInfo] = []
         var backends: [(label: String, backend: any CharacterBackend)] = []
     }
 
@@ -71,10 +73,32 @@ final class MachineResources: Sendable {
             case .unmap: .unmap
             }
         let image = try DiskImage(options, logger: logger)
+        state.withLock { $0.disks.append(BlockDeviceInfo(id: device.id, virtualSize: image.capacity)) }
         let blockOptions = VirtioBlock.Options(
             name: device.id, serial: device.serial ?? "", queueCount: device.queueCount ?? 1,
             queueSize: UInt16(clamping: device.queueSize))
         return try VirtioBlock(blockOptions, image: image, loop: try deviceLoop(device.ioThread), logger: logger)
+    }
+
+    /// Fills the block and network slots of a microVM that no device takes.
+    func makeEmptySlots(beside devices: [MicroVM.SlotDevice]) throws -> [MicroVM.SlotDevice] {
+        let loop = try deviceLoop(nil)
+        var slots: [MicroVM.SlotDevice] = []
+        for kind in [MicroVM.SlotKind.block, .network] {
+            for number in devices.count(where: { $0.kind == kind })..<kind.positions.count {
+                let contents: VirtioEmptySlot.Kind
+                switch kind {
+                case .network:
+                    // The addresses that StratoVirt gives to interfaces without one, and their successors.
+                    contents = .network(address: [0x52, 0x54, 0x00, 0x12, 0x34, 0x56 + UInt8(clamping: number)])
+                case .block, .other:
+                    contents = .block
+                }
+                let device = try VirtioEmptySlot(contents, name: "empty \(kind) slot \(number)", loop: loop, logger: logger)
+                slots.append(MicroVM.SlotDevice(kind: kind, device: device))
+            }
+        }
+        return slots
     }
 
     /// Opens a character backend.
@@ -100,6 +124,8 @@ final class MachineResources: Sendable {
         case .null: NullCharacterBackend()
         }
     }
+
+    var blockDevices: [BlockDeviceInfo] { state.withLock { $0.disks } }
 
     var characterDevices: [CharacterDeviceInfo] {
         state.withLock { state in

@@ -9,6 +9,10 @@ internal import Synchronization
 /// The main thread runs the loop that serves clients, character devices and signals; the machine is built beside it on a
 /// thread of its own, so that clients are answered meanwhile.
 final class MachineProcess: Sendable {
+    /// How long after its start the machine is left alone, before memory that only the start needed is given back: a guest
+    /// that is booting would have to have the pages mapped again.
+    private static let settlingMilliseconds = 1000
+
     /// How long clients have to read what they are sent at the end.
     private static let flushMilliseconds = 500
 
@@ -168,7 +172,7 @@ final class MachineProcess: Sendable {
             }
             return
         }
-        HostProcess.releaseCodePages()
+        loop.schedule(afterMilliseconds: Self.settlingMilliseconds) { HostProcess.releaseCodePages() }
         guard let daemon = daemon.withLock({ $0.take() }) else { return }
         do {
             try daemon.hasStarted()

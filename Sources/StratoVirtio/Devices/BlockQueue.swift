@@ -10,10 +10,21 @@ internal import Synchronization
 final class BlockQueue: Sendable {
     /// What all queues of a device have in common. Constant.
     struct Shared: Sendable {
-        let image: DiskImage
+        let path: String
+        let isReadOnly: Bool
+        /// In bytes.
+        let capacity: UInt64
         /// Exactly 20 bytes.
         let serial: [UInt8]
         let limiter: LogLimiter
+
+        init(image: DiskImage, serial: [UInt8], limiter: LogLimiter) {
+            path = image.options.path
+            isReadOnly = image.options.isReadOnly
+            capacity = image.capacity
+            self.serial = serial
+            self.limiter = limiter
+        }
     }
 
     /// What a request in flight has to do when it is completed.
@@ -63,7 +74,10 @@ final class BlockQueue: Sendable {
     let index: Int
     let kick: EventDescriptor
 
+    // Called once per batch; what each request needs of it stands in the two constants below.
     private let disk: any DiskQueue
+    private let requests: [DiskRequest]
+    private let completesAtOnce: Bool
     private let shared: Shared
     private let state = Mutex(State())
 
@@ -71,6 +85,8 @@ final class BlockQueue: Sendable {
         self.index = index
         self.kick = kick
         self.disk = disk
+        requests = disk.requests
+        completesAtOnce = disk.completionEvent == nil
         self.shared = shared
     }
 
@@ -78,7 +94,7 @@ final class BlockQueue: Sendable {
 
     func activate(_ queue: VirtioActivation.Queue, _ activation: VirtioActivation, isWriteback: Bool) {
         state.withLock { state in
-            let depth = disk.requests.count
+            let depth = requests.count
             var batch: [Int32] = []
             batch.reserveCapacity(BlockQueue.batchSize)
             var completed: [Int32] = []
@@ -199,7 +215,7 @@ final class BlockQueue: Sendable {
         guard !active.batch.isEmpty else { return }
         disk.submit(active.batch)
         active.batch.removeAll(keepingCapacity: true)
-        if disk.completionEvent == nil { reap(&active) }
+        if completesAtOnce { reap(&active) }
     }
 
     private func reap(_ active: inout Active) {
@@ -209,8 +225,8 @@ final class BlockQueue: Sendable {
             guard active.slots.indices.contains(place), let slot = active.slots[place] else { continue }
             active.slots[place] = nil
             active.free.append(request)
-            let result = disk.requests[place].result
-            if result != 0 { report(disk.requests[place], result) }
+            let result = requests[place].result
+            if result != 0 { report(requests[place], result) }
             let status = result == 0 ? BlockProtocol.Status.ok : BlockProtocol.Status.ioError
             let length = finish(slot.status, status, slot.writableLength, dataLength: result == 0 ? slot.dataLength : 0)
             // A queue that broke meanwhile is not touched any more.
@@ -224,9 +240,9 @@ final class BlockQueue: Sendable {
     }
 
     private func report(_ request: DiskRequest, _ code: Int32) {
-        shared.limiter.log(
-            .error,
-            "\(LinuxError(code: code, operation: "\(request.operation) at byte \(request.offset) of \(shared.image.options.path)"))")
+        let (operation, offset) = request.with { ($0.operation, $0.offset) }
+        let what = "\(operation) at byte \(offset) of \(shared.path)"
+        shared.limiter.log(.error, "\(LinuxError(code: code, operation: what))")
     }
 
     // MARK: Requests
@@ -264,26 +280,28 @@ final class BlockQueue: Sendable {
         case BlockProtocol.RequestType.read, BlockProtocol.RequestType.write:
             let isWrite = type == BlockProtocol.RequestType.write
             let length = isWrite ? inputLength : outputLength
-            guard let offset = offset(ofSector: sector, length: length), !(isWrite && shared.image.options.isReadOnly) else {
+            guard let offset = offset(ofSector: sector, length: length), !(isWrite && shared.isReadOnly) else {
                 return end(BlockProtocol.Status.ioError)
             }
             guard length > 0 else { return end(BlockProtocol.Status.ok) }
             guard let place = active.free.popLast() else { return end(BlockProtocol.Status.ioError) }
-            let request = disk.requests[Int(place)]
-            request.operation = isWrite ? .write : .read
-            request.offset = offset
-            request.isWriteThrough = isWriteThrough
-            request.segments.removeAll(keepingCapacity: true)
-            active.ring.segments.appendParts(
-                from: isWrite ? BlockProtocol.headerSize : 0, length: length, in: isWrite ? readable : writable,
-                to: &request.segments)
+            requests[Int(place)].with { request in
+                request.operation = isWrite ? .write : .read
+                request.offset = offset
+                request.isWriteThrough = isWriteThrough
+                request.segments.removeAll(keepingCapacity: true)
+                active.ring.segments.appendParts(
+                    from: isWrite ? BlockProtocol.headerSize : 0, length: length, in: isWrite ? readable : writable,
+                    to: &request.segments)
+            }
             enqueue(place, chain, last, dataLength: isWrite ? 0 : length, &active)
             return .submitted
         case BlockProtocol.RequestType.flush:
             guard let place = active.free.popLast() else { return end(BlockProtocol.Status.ioError) }
-            let request = disk.requests[Int(place)]
-            request.operation = .flush
-            request.offset = 0
+            requests[Int(place)].with { request in
+                request.operation = .flush
+                request.offset = 0
+            }
             enqueue(place, chain, last, dataLength: 0, &active)
             return .submitted
         case BlockProtocol.RequestType.getIdentifier:
@@ -308,31 +326,34 @@ final class BlockQueue: Sendable {
         guard length > 0, length % BlockProtocol.rangeSize == 0, count <= BlockProtocol.maximumRanges,
             let place = active.free.last
         else { return end(BlockProtocol.Status.ioError) }
-        let request = disk.requests[Int(place)]
-        request.ranges.removeAll(keepingCapacity: true)
-        let readable = 0..<chain.readableCount
-        for range in 0..<count {
-            let base = BlockProtocol.headerSize &+ range &* BlockProtocol.rangeSize
-            guard let sector = active.ring.segments.load(UInt64.self, at: base, in: readable),
-                let rest = active.ring.segments.load(UInt64.self, at: base &+ 8, in: readable)
-            else { return end(BlockProtocol.Status.ioError) }
-            let sectors = UInt32(truncatingIfNeeded: rest)
-            let flags = UInt32(truncatingIfNeeded: rest &>> 32)
-            // Unknown flags, and the unmap flag of a discard, are unsupported (virtio 1.2, 5.2.6.2).
-            guard flags & ~BlockProtocol.rangeUnmap == 0, !(isDiscard && flags != 0) else {
-                return end(BlockProtocol.Status.unsupported)
+        let refusal: UInt8? = requests[Int(place)].with { request in
+            request.operation = isDiscard ? .discard : .writeZeroes
+            request.isWriteThrough = isWriteThrough
+            request.ranges.removeAll(keepingCapacity: true)
+            let readable = 0..<chain.readableCount
+            for index in 0..<count {
+                let base = BlockProtocol.headerSize &+ index &* BlockProtocol.rangeSize
+                guard let sector = active.ring.segments.load(UInt64.self, at: base, in: readable),
+                    let rest = active.ring.segments.load(UInt64.self, at: base &+ 8, in: readable)
+                else { return BlockProtocol.Status.ioError }
+                let sectors = UInt32(truncatingIfNeeded: rest)
+                let flags = UInt32(truncatingIfNeeded: rest &>> 32)
+                // Unknown flags, and the unmap flag of a discard, are unsupported (virtio 1.2, 5.2.6.2).
+                guard flags & ~BlockProtocol.rangeUnmap == 0, !(isDiscard && flags != 0) else {
+                    return BlockProtocol.Status.unsupported
+                }
+                guard sectors <= BlockProtocol.maximumRangeSectors,
+                    let offset = offset(ofSector: sector, length: Int(sectors) &* BlockProtocol.sectorSize)
+                else { return BlockProtocol.Status.ioError }
+                if index == 0 { request.offset = offset }
+                request.ranges.append(
+                    DiskRange(
+                        offset: offset, count: UInt64(sectors) &* UInt64(BlockProtocol.sectorSize),
+                        mayUnmap: flags & BlockProtocol.rangeUnmap != 0))
             }
-            guard sectors <= BlockProtocol.maximumRangeSectors,
-                let offset = offset(ofSector: sector, length: Int(sectors) &* BlockProtocol.sectorSize)
-            else { return end(BlockProtocol.Status.ioError) }
-            request.ranges.append(
-                DiskRange(
-                    offset: offset, count: UInt64(sectors) &* UInt64(BlockProtocol.sectorSize),
-                    mayUnmap: flags & BlockProtocol.rangeUnmap != 0))
+            return nil
         }
-        request.operation = isDiscard ? .discard : .writeZeroes
-        request.offset = request.ranges[0].offset
-        request.isWriteThrough = isWriteThrough
+        if let refusal { return end(refusal) }
         active.free.removeLast()
         enqueue(place, chain, last, dataLength: 0, &active)
         return .submitted
@@ -349,7 +370,7 @@ final class BlockQueue: Sendable {
     /// The byte offset of a request that is whole sectors long and inside the disk; nil for any other.
     private func offset(ofSector sector: UInt64, length: Int) -> UInt64? {
         let size = UInt64(BlockProtocol.sectorSize)
-        let capacity = shared.image.capacity
+        let capacity = shared.capacity
         guard length >= 0, length % BlockProtocol.sectorSize == 0, sector <= capacity / size else { return nil }
         let offset = sector &* size
         return UInt64(length) <= capacity &- offset ? offset : nil

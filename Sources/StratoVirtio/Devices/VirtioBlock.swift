@@ -221,24 +221,22 @@ package final class VirtioBlock: VirtioDevice {
 
     package var queuePositions: [QueuePosition?] { queues.map(\.position) }
 
-    /// The encoding's version, its first byte.
-    private static let stateVersion: UInt8 = 1
+    private static let stateVersion: UInt32 = 1
 
     package func saveState() -> [UInt8] {
-        var writer = StateWriter()
-        writer.append(VirtioBlock.stateVersion)
-        writer.append(isWriteback.load(ordering: .relaxed))
-        return writer.bytes
+        var encoder = StateEncoder(version: VirtioBlock.stateVersion)
+        encoder.put(isWriteback.load(ordering: .relaxed))
+        return encoder.bytes
     }
 
     package func restoreState(_ bytes: [UInt8]) throws(VirtioError) {
-        var reader = StateReader(bytes)
-        let version = try reader.integer(UInt8.self)
-        guard version == VirtioBlock.stateVersion else {
-            throw VirtioError("\(name): version \(version) of a block device's state is not known")
+        do throws(StateError) {
+            var decoder = try StateDecoder(bytes, versions: VirtioBlock.stateVersion...VirtioBlock.stateVersion)
+            let isWriteback: Bool = try decoder.take("cache mode")
+            try decoder.finish()
+            self.isWriteback.store(isWriteback, ordering: .relaxed)
+        } catch {
+            throw VirtioError("\(name): \(error)")
         }
-        let isWriteback = try reader.flag()
-        try reader.end()
-        self.isWriteback.store(isWriteback, ordering: .relaxed)
     }
 }
