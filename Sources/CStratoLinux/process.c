@@ -8,22 +8,6 @@
 #include <sys/wait.h>
 #include <termios.h>
 
-static int argument_count;
-static char **arguments;
-
-#ifdef __GLIBC__
-// glibc hands main's parameters to each constructor as well. Swift's own way to them reads and parses the memory map.
-static __attribute__((constructor)) void keep_arguments(int count, char **values) {
-    argument_count = count;
-    arguments = values;
-}
-#endif
-
-char *const *csl_arguments(int *count) {
-    *count = argument_count;
-    return arguments;
-}
-
 void csl_share_heap(void) { (void)mallopt(M_ARENA_MAX, 1); }
 
 int csl_complete_standard_descriptors(void) {
@@ -158,12 +142,23 @@ int csl_arm_terminal_guard(void) {
 extern const char __executable_start[] __attribute__((weak));
 extern const char etext[] __attribute__((weak));
 
-void csl_release_code_pages(void) {
-    const uintptr_t page = 4096;
-    uintptr_t start = ((uintptr_t)__executable_start + page - 1) & ~(page - 1);
-    uintptr_t end = (uintptr_t)etext & ~(page - 1);
-    if (__executable_start != NULL && etext != NULL && start < end) {
-        // Clean pages of a file: they come back from the page cache. Advice that is refused costs memory, nothing else.
+enum { PAGE = 4096, RELEASED_STACK = 16 * PAGE };
+
+static void release_pages(uintptr_t start, uintptr_t end) {
+    start = (start + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    end &= ~(uintptr_t)(PAGE - 1);
+    if (start < end) {
+        // Advice that is refused costs memory, nothing else.
         (void)madvise((void *)start, end - start, MADV_DONTNEED);
+    }
+}
+
+void csl_release_start_memory(void) {
+    // Below this function's own frame and those of what it calls nothing is alive.
+    uintptr_t stack = (uintptr_t)__builtin_frame_address(0) - PAGE;
+    release_pages(stack - RELEASED_STACK, stack);
+    if (__executable_start != NULL && etext != NULL) {
+        // Clean pages of a file: they come back from the page cache.
+        release_pages((uintptr_t)__executable_start, (uintptr_t)etext);
     }
 }

@@ -40,9 +40,14 @@ package final class EventLoop: Sendable {
 
     /// Work that is due once, later.
     package final class Timer: Sendable {
+        /// A type of its own, as the end of an optional function in a mutex has the runtime look that type up by its name.
+        struct Work: Sendable {
+            var body: (@Sendable () -> Void)?
+        }
+
         let deadline: UInt64
         let tag: UInt64
-        let work: Mutex<(@Sendable () -> Void)?>
+        let work: Mutex<Work>
         let gate = Gate()
         private let queue: TimerQueue
 
@@ -50,7 +55,7 @@ package final class EventLoop: Sendable {
             self.deadline = deadline
             self.tag = tag
             self.queue = queue
-            self.work = Mutex(work)
+            self.work = Mutex(Work(body: work))
         }
 
         /// Forgets the work if it has not begun. After the call it is not running and will not run, except where the call
@@ -58,12 +63,12 @@ package final class EventLoop: Sendable {
         package func cancel() {
             queue.remove(self)
             gate.close()
-            work.withLock { $0 = nil }
+            work.withLock { $0.body = nil }
         }
 
         func fire() {
             gate.pass {
-                guard let work = work.withLock({ $0.take() }) else { return }
+                guard let work = work.withLock({ $0.body.take() }) else { return }
                 work()
             }
         }
@@ -163,8 +168,48 @@ package final class EventLoop: Sendable {
         var isKnownToKernel: Bool
     }
 
+    /// What is watched, by tag. Tags are handed out in ascending order, so that the array is sorted.
+    private struct SlotTable {
+        private(set) var slots: [Slot] = []
+
+        private func position(of tag: UInt64) -> Int? {
+            var low = 0
+            var high = slots.count
+            while low < high {
+                let middle = low + (high - low) / 2
+                let found = slots[middle].registration.tag
+                if found == tag { return middle }
+                if found < tag { low = middle + 1 } else { high = middle }
+            }
+            return nil
+        }
+
+        subscript(tag: UInt64) -> Slot? { position(of: tag).map { slots[$0] } }
+
+        /// Adds a slot whose tag is the highest so far.
+        mutating func append(_ slot: Slot) {
+            slots.append(slot)
+        }
+
+        mutating func update(_ slot: Slot) {
+            guard let position = position(of: slot.registration.tag) else { return }
+            slots[position] = slot
+        }
+
+        mutating func remove(_ tag: UInt64) -> Slot? {
+            position(of: tag).map { slots.remove(at: $0) }
+        }
+
+        /// What is left of registrations of a descriptor that was closed too early must not take a new one away.
+        mutating func forget(_ descriptor: Int32) {
+            for position in slots.indices where slots[position].registration.descriptor == descriptor {
+                slots[position].isKnownToKernel = false
+            }
+        }
+    }
+
     private struct State {
-        var slots: [UInt64: Slot] = [:]
+        var slots = SlotTable()
         var nextTag: UInt64 = 1
         var work: [@Sendable () -> Void] = []
         var hasEnded = false
@@ -232,14 +277,11 @@ package final class EventLoop: Sendable {
             if interest.isEmpty {
                 _ = csl_epoll_ctl(epoll.number, EPOLL_CTL_DEL, descriptor, 0, 0)
             }
-            // The kernel takes a number a second time only after the first was closed under us: what is left of that
-            // registration must not take this one away.
-            for (tag, slot) in state.slots where slot.registration.descriptor == descriptor {
-                state.slots[tag]?.isKnownToKernel = false
-            }
+            // The kernel takes a number a second time only after the first was closed under us.
+            state.slots.forget(descriptor)
             state.nextTag &+= 1
-            state.slots[registration.tag] = Slot(
-                registration: registration, interest: interest, isKnownToKernel: !interest.isEmpty)
+            state.slots.append(
+                Slot(registration: registration, interest: interest, isKnownToKernel: !interest.isEmpty))
             return registration
         }
     }
@@ -270,7 +312,7 @@ package final class EventLoop: Sendable {
             }
             slot.isKnownToKernel = !interest.isEmpty
             slot.interest = interest
-            state.slots[registration.tag] = slot
+            state.slots.update(slot)
         }
     }
 
@@ -280,7 +322,7 @@ package final class EventLoop: Sendable {
     /// The handler may be awaited here: do not hold a lock that it takes.
     package func unregister(_ registration: Registration) {
         let slot: Slot? = state.withLock { state in
-            guard let slot = state.slots.removeValue(forKey: registration.tag) else { return nil }
+            guard let slot = state.slots.remove(registration.tag) else { return nil }
             if slot.isKnownToKernel {
                 // Fails only for a descriptor that was closed before, which the kernel has forgotten by then.
                 _ = csl_epoll_ctl(epoll.number, EPOLL_CTL_DEL, registration.descriptor, 0, 0)

@@ -3,15 +3,7 @@ internal import Glibc
 
 /// What an executable needs of its process and C cannot give Swift without pointers.
 package enum HostProcess {
-    /// The words that the program was started with, its name first. What is not UTF-8 is repaired.
-    package static var arguments: [String] {
-        var count: Int32 = 0
-        // SAFETY: the shim gives as many strings as it counts; they live as long as the process.
-        guard let words = unsafe csl_arguments(&count) else { return CommandLine.arguments }
-        return unsafe UnsafeBufferPointer(start: words, count: Int(count)).map { unsafe String(cString: $0) }
-    }
-
-    /// Prepares the process's memory for a program that counts every page. For an executable to call before it starts threads.
+    /// Makes all threads allocate from one heap. For an executable to call before there is a second thread.
     package static func shareHeap() {
         csl_share_heap()
     }
@@ -23,10 +15,10 @@ package enum HostProcess {
         return unsafe String(cString: value)
     }
 
-    /// Lets go of the memory that the program's code takes: what is still used comes back as it is used, what only the start
-    /// needed does not. For an executable to call once it has started.
-    package static func releaseCodePages() {
-        csl_release_code_pages()
+    /// Lets go of code and stack that only the program's start needed; what is used again comes back as it is used. For an
+    /// executable to call on its first thread, once it has started.
+    package static func releaseStartMemory() {
+        csl_release_start_memory()
     }
 
     /// Writes a text whole, waiting where the other side is slow.

@@ -1,9 +1,10 @@
 internal import StratoHost
+internal import StratoMemory
 
 /// Points of a guest's start that it marks itself, shown in the log with the time since the process began.
 ///
 /// StratoVirt's guests write the numbers to a register: 1 when the kernel starts, 2 when it has reached user space.
-final class BootMarkers: Sendable {
+final class BootMarkers: BusDevice {
     private static let names: [UInt8: String] = [1: "guest kernel started", 2: "guest start complete"]
 
     private let start: MonotonicClock.Instant
@@ -15,6 +16,14 @@ final class BootMarkers: Sendable {
     init(start: MonotonicClock.Instant, logger: Logger) {
         self.start = start
         limiter = LogLimiter(source: "boot marker", logger: logger)
+    }
+
+    // MARK: A register of its own, where there is no serial port to share one with
+
+    func read(at offset: UInt64, width: Int) -> UInt64 { 0 }
+
+    func write(_ value: UInt64, at offset: UInt64, width: Int) {
+        mark(UInt8(truncatingIfNeeded: value))
     }
 
     /// Called with each byte that the guest writes; others than markers have no meaning.

@@ -137,7 +137,11 @@ package final class MicroVM: Machine {
     ///
     /// - Returns: false if a virtual CPU did not stop in time; the guest then goes on.
     package func hold() -> Bool {
-        guard group.hold() else { return false }
+        guard group.hold() else {
+            // Those that did stop must not stand still while the others go on.
+            group.release()
+            return false
+        }
         for transport in transports { transport.device.pause() }
         return true
     }

@@ -19,6 +19,8 @@ package final class ProcessorGroup: Sendable {
     private struct State {
         var goal = Goal.held
         var parkedCount = 0
+        /// Threads that have begun.
+        var startedCount = 0
     }
 
     private let processors: [KVMProcessor]
@@ -65,9 +67,11 @@ package final class ProcessorGroup: Sendable {
         }
     }
 
-    /// The kernel's identifiers of the threads, 0 for one that is not there.
+    /// The kernel's identifiers of the threads, 0 for one that is not there. Waits for those that have not begun yet.
     package var threadIDs: [Int32] {
         let started = threads.withLock { $0 }
+        // Only the host's scheduler can delay them.
+        _ = state.wait(milliseconds: 2000) { $0.startedCount >= started.count ? true : nil }
         return processors.indices.map { $0 < started.count ? started[$0].threadID : 0 }
     }
 
@@ -113,6 +117,7 @@ package final class ProcessorGroup: Sendable {
     // MARK: A virtual CPU's thread
 
     private func serve(_ processor: KVMProcessor) {
+        state.update { $0.startedCount += 1 }
         do {
             try processor.prepareThread()
         } catch {

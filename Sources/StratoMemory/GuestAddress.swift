@@ -1,7 +1,7 @@
 /// An address in guest physical memory, which cannot be mixed up with a number or with an address of the host.
-@frozen
+@frozen @usableFromInline
 package struct GuestAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
-    package let value: UInt64
+    @usableFromInline package let value: UInt64
 
     @inlinable
     package init(_ value: UInt64) {
@@ -18,7 +18,7 @@ package struct GuestAddress: Hashable, Comparable, Sendable, CustomStringConvert
         return overflow ? nil : GuestAddress(sum)
     }
 
-    package var description: String { "0x" + String(value, radix: 16) }
+    @usableFromInline package var description: String { "0x" + String(value, radix: 16) }
 }
 
 /// A range of guest physical addresses that does not wrap.

@@ -6,7 +6,7 @@ internal import Glibc
 /// The guest may change the bytes at any moment, so that whoever decides on one reads it once, into a value of its own.
 /// A buffer is laid out as the kernel's `iovec`: an array of them can be handed to `readv` as it is.
 /// It does not keep the memory alive; devices hold their `GuestMemory` for as long as they hold buffers.
-@frozen
+@frozen @usableFromInline
 @safe
 package struct GuestBuffer: @unchecked Sendable {
     // SAFETY: made by GuestMemory alone, from a mapping that lives as long as the memory object; every access below is
@@ -114,7 +114,7 @@ package struct GuestBuffer: @unchecked Sendable {
         return true
     }
 
-    @usableFromInline
+    @inlinable
     @inline(__always)
     func wordAddress(_ offset: Int, size: Int) -> UnsafeMutableRawPointer? {
         guard offset >= 0, length >= size, offset <= length &- size else { return nil }

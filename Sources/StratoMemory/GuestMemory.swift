@@ -6,7 +6,7 @@ package import StratoHost
 ///
 /// The layout never changes during the life of an object, so that a look-up takes no lock. All access is checked; what
 /// is not wholly inside one region throws or answers nil. The object is what keeps the mappings alive.
-@safe
+@safe @usableFromInline
 package final class GuestMemory: @unchecked Sendable {
     // SAFETY: every stored property is constant after init; the mapped bytes are shared with the guest by design.
 
@@ -187,7 +187,7 @@ package final class GuestMemory: @unchecked Sendable {
         let offset = address &- region.base
         guard address >= region.base, offset < region.size, count <= region.size &- offset else { return nil }
         // SAFETY: offset and count are inside the region's mapping.
-        return unsafe GuestBuffer(start: region.host + Int(offset), length: Int(count))
+        return unsafe GuestBuffer(start: region.host + Int(truncatingIfNeeded: offset), length: Int(truncatingIfNeeded: count))
     }
 
     /// Reads a little-endian value.

@@ -1,4 +1,5 @@
 /// Why guest memory could not be made or reached.
+@usableFromInline
 package enum GuestMemoryError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The range is not wholly inside one region of RAM.
     case notMemory(address: GuestAddress, count: UInt64)
@@ -9,7 +10,7 @@ package enum GuestMemoryError: Error, Equatable, Sendable, CustomStringConvertib
     /// The host gave no memory.
     case hostRefused(String)
 
-    package var description: String {
+    @usableFromInline package var description: String {
         switch self {
         case .notMemory(let address, let count): "no guest memory at \(address) for \(count) bytes"
         case .invalidLayout(let text): "guest memory layout: \(text)"

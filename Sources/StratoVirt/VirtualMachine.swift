@@ -144,10 +144,13 @@ public final class VirtualMachine: Sendable {
                     _ = try HostThread.start(name: "machine-build") {
                         do {
                             try controller.start()
+                            guard controller.status != .ended else {
+                                throw VirtualMachineError(.invalidState, "the machine was ended while it was started")
+                            }
                             continuation.resume()
                         } catch {
-                            controller.shutDown(.hostError)
-                            continuation.resume(throwing: VirtualMachineError(.hostFailure, "\(error)"))
+                            let failure = error as? VirtualMachineError
+                            continuation.resume(throwing: failure ?? VirtualMachineError(.hostFailure, "\(error)"))
                         }
                     }
                 } catch {

@@ -8,7 +8,7 @@ enum Main {
     static func main() {
         HostProcess.shareHeap()
         // Without the library's exit handlers: other threads may still run, and nothing is buffered.
-        _exit(status(HostProcess.arguments.dropFirst()))
+        _exit(status(CommandLine.arguments.dropFirst()))
     }
 }
 

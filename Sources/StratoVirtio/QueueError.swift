@@ -1,4 +1,5 @@
 /// What a driver did to a queue that leaves the device no way to go on but a reset.
+@usableFromInline
 package enum QueueError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A ring or a descriptor table cannot be read where it was said to be.
     case ringNotReadable
@@ -25,7 +26,7 @@ package enum QueueError: Error, Equatable, Sendable, CustomStringConvertible {
     /// An indirect table that is empty, or no whole number of descriptors long (2.7.5.3.2).
     case indirectTableLength(UInt32)
 
-    package var description: String {
+    @usableFromInline package var description: String {
         switch self {
         case .ringNotReadable: "its rings are not in guest memory"
         case .availableIndexJumped(let distance): "the available index is \(distance) entries ahead, more than the queue holds"

@@ -1,7 +1,7 @@
-package import StratoMemory
+public import StratoMemory
 
 /// A chain of descriptors that was taken from a queue. Its segments are the queue's `segments` until the next `pop`.
-@frozen
+@frozen @usableFromInline
 package struct DescriptorChain: Sendable {
     // Small enough to be handed around in registers: no count is above 32768, no length 2³² or more.
     @usableFromInline let headIndex: UInt16
@@ -51,6 +51,7 @@ package struct DescriptorChain: Sendable {
 /// broke the rules: the device stops touching the queue and asks for a reset. Not thread-safe: one owner at a time.
 ///
 /// No call allocates.
+@usableFromInline
 package struct SplitQueue: ~Copyable {
     /// Bits of a descriptor's `flags` (2.7.5).
     @usableFromInline

@@ -1,7 +1,7 @@
 /// Feature bits: those of every device here (virtio 1.2, 6), a device's own where the device is.
-@frozen
+@frozen @usableFromInline
 package struct VirtioFeatures: OptionSet, Sendable, Hashable, CustomStringConvertible {
-    package let rawValue: UInt64
+    @usableFromInline package let rawValue: UInt64
 
     @inlinable
     package init(rawValue: UInt64) {
@@ -21,5 +21,5 @@ package struct VirtioFeatures: OptionSet, Sendable, Hashable, CustomStringConver
     /// `VIRTIO_F_VERSION_1`: the driver is not a legacy one (6.1).
     package static let version1 = VirtioFeatures(bit: 32)
 
-    package var description: String { "0x" + String(rawValue, radix: 16) }
+    @usableFromInline package var description: String { "0x" + String(rawValue, radix: 16) }
 }

@@ -8,10 +8,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/// The words that the program was started with, as the kernel laid them out, and how many; NULL where the C library does
-/// not tell. They live as long as the process.
-char *_Nonnull const *_Nullable csl_arguments(int *_Nonnull count);
-
 /// Keeps the C library from giving each thread a heap of its own, which is faster for threads that allocate all the time,
 /// as none here do, and costs memory and time for each thread. To be called before there is a second thread.
 void csl_share_heap(void);
@@ -62,8 +58,8 @@ static inline int csl_next_signal(int fd) {
     return length == (ssize_t)sizeof info ? (int)info.ssi_signo : -EIO;
 }
 
-/// Gives the pages of this program's code back to the page cache. What runs from now on is mapped again as it is used;
-/// what only the start needed is not.
-void csl_release_code_pages(void);
+/// Gives the pages of this program's code back to the page cache, and those of the calling thread's stack below its present
+/// end to the system. What runs from now on is mapped again as it is used; what only the start needed is not.
+void csl_release_start_memory(void);
 
 #endif

@@ -41,6 +41,8 @@ final class ConnectionSlot: Sendable {
         var nextIdentifier: UInt64 = 1
         var dropped: UInt64 = 0
         var isClosed = false
+        /// What the receiver was told last; nil for one that has yet to hear of anything.
+        var isToldOpen: Bool?
     }
 
     let receiver = ReceiverSlot()
@@ -72,7 +74,7 @@ final class ConnectionSlot: Sendable {
             state.identifier = identifier
             return true
         }
-        if isTaken { receiver.receiver?.connectionChanged(isOpen: true) }
+        if isTaken { tell(isOpen: true) }
         return isTaken
     }
 
@@ -88,7 +90,7 @@ final class ConnectionSlot: Sendable {
         guard let connection = ended else { return false }
         connection.close()
         state.withLock { $0.dropped &+= connection.droppedCount }
-        receiver.receiver?.connectionChanged(isOpen: false)
+        tell(isOpen: false)
         return true
     }
 
@@ -100,12 +102,22 @@ final class ConnectionSlot: Sendable {
     }
 
     func attach(_ receiver: any CharacterReceiver, on loop: EventLoop) {
+        state.withLock { $0.isToldOpen = nil }
         self.receiver.receiver = receiver
         loop.execute { [weak self] in
-            guard let self, let receiver = self.receiver.receiver else { return }
+            guard let self else { return }
             let connection = self.connection
-            receiver.connectionChanged(isOpen: connection != nil)
+            self.tell(isOpen: connection != nil)
             connection?.restartInput()
         }
+    }
+
+    private func tell(isOpen: Bool) {
+        guard let receiver = receiver.receiver else { return }
+        let isNews = state.withLock { state in
+            defer { state.isToldOpen = isOpen }
+            return state.isToldOpen != isOpen
+        }
+        if isNews { receiver.connectionChanged(isOpen: isOpen) }
     }
 }

@@ -24,6 +24,8 @@ package final class MicroVMBoard: Sendable {
         static let eventDeviceBase: UInt32 = 0xF000_0000
         static let virtioBase: UInt32 = 0xF010_0000
         static let serialPort: UInt16 = 0x3F8
+        /// The serial port's scratch register.
+        static let bootMarkerPort: UInt16 = 0x3FF
         static let sleepControlPort: UInt16 = 0xCE9
         static let sleepStatusPort: UInt16 = 0xCEA
 
@@ -91,24 +93,24 @@ package final class MicroVMBoard: Sendable {
         machine: KVMVirtualMachine, description: MicroVM.Description, slots: [Slot], ports: Bus, mmio: Bus, logger: Logger,
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
-        let layout = description.topology
+        let layout = description.topology.visible
         let topology = ProcessorIdentification.Topology(
-            sockets: layout.sockets, dies: layout.dies, cores: layout.clusters * layout.cores, threads: layout.threads)
+            sockets: layout.sockets, dies: layout.dies, cores: layout.cores, threads: layout.threads)
         let apicIDs = (0..<description.processorCount).map { topology.apicID($0) }
-        try MicroVMBoard.checkLimits(machine, description.processorCount)
+        try MicroVMBoard.checkLimits(machine, apicIDs)
 
         try building { try machine.makeInterruptController() }
+        let markers = description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil
         var serial: Serial16550?
         if let backend = description.serialBackend {
             let line = try building { try machine.interruptLine(Layout.serialInterrupt) }
             var onScratchWrite: (@Sendable (UInt8) -> Void)?
-            if description.hasBootMarkers {
-                let markers = BootMarkers(start: description.startTime, logger: logger)
-                onScratchWrite = { value in markers.mark(value) }
-            }
+            if let markers { onScratchWrite = { value in markers.mark(value) } }
             let device = Serial16550(interrupt: line, backend: backend, onScratchWrite: onScratchWrite)
             try MicroVMBoard.insert(device, ports, UInt64(Layout.serialPort), Serial16550.registerCount)
             serial = device
+        } else if let markers {
+            try MicroVMBoard.insert(markers, ports, UInt64(Layout.bootMarkerPort), 1)
         }
         keyboard = I8042 { onRequest(.reset) }
         try MicroVMBoard.insert(keyboard, ports, I8042.basePort, I8042.portCount)
@@ -155,10 +157,16 @@ package final class MicroVMBoard: Sendable {
         return line
     }
 
-    private static func checkLimits(_ machine: KVMVirtualMachine, _ processorCount: Int) throws(MachineError) {
+    private static func checkLimits(_ machine: KVMVirtualMachine, _ apicIDs: [UInt32]) throws(MachineError) {
         let limit = machine.system.maximumProcessorCount
-        guard processorCount <= limit else {
-            throw MachineError("-smp: KVM on this host runs at most \(limit) virtual CPUs in a machine, not \(processorCount)")
+        guard apicIDs.count <= limit else {
+            throw MachineError("-smp: KVM on this host runs at most \(limit) virtual CPUs in a machine, not \(apicIDs.count)")
+        }
+        // Without interrupt remapping a guest reaches 8 bits of an APIC id, of which the last is the broadcast.
+        if let highest = apicIDs.max(), highest > 254 {
+            throw MachineError(
+                "-smp: this arrangement needs APIC ids up to \(highest), of which a microVM has 254; make the counts of "
+                    + "dies, cores and threads powers of two, or leave them out")
         }
         // Every processor with long mode has at least 36 bits; only more is worth asking for.
         guard let last = machine.memory.ranges.last?.last.value, last >> 36 != 0 else { return }

@@ -83,9 +83,12 @@ struct ConfigurationChecker {
         }
     }
 
-    private mutating func checkUnique(_ id: String, in seen: inout Set<String>, at path: @autoclosure () -> String) {
-        if !seen.insert(id).inserted {
+    /// The names are few: an array is searched in less time than a set takes to be made.
+    private mutating func checkUnique(_ id: String, in seen: inout [String], at path: @autoclosure () -> String) {
+        if seen.contains(id) {
             report(path(), "'\(id)' is used twice; choose another")
+        } else {
+            seen.append(id)
         }
     }
 
@@ -185,8 +188,8 @@ struct ConfigurationChecker {
             report(
                 "storageDevices", "a microvm has \(maximum) slots for block devices, but \(devices.count) are given; remove some")
         }
-        var deviceIDs: Set<String> = []
-        var imageIDs: Set<String> = []
+        var deviceIDs: [String] = []
+        var imageIDs: [String] = []
         var bootIndexes: [Int: String] = [:]
         for (index, device) in devices.enumerated() {
             let path = "storageDevices[\(index)]"
@@ -235,8 +238,8 @@ struct ConfigurationChecker {
     // MARK: Character devices
 
     mutating func checkCharacterDevices(serialPort: SerialPortConfiguration?, _ devices: [CharacterDeviceConfiguration]) {
-        var ids: Set<String> = []
-        var sockets: Set<String> = []
+        var ids: [String] = []
+        var sockets: [String] = []
         var standardIOUser: String?
         func check(
             _ id: String, _ backend: CharacterBackendConfiguration, at path: String, by checker: inout ConfigurationChecker
@@ -260,7 +263,7 @@ struct ConfigurationChecker {
     }
 
     private mutating func checkBackend(
-        _ backend: CharacterBackendConfiguration, at path: String, sockets: inout Set<String>
+        _ backend: CharacterBackendConfiguration, at path: String, sockets: inout [String]
     ) {
         switch backend {
         case .standardIO, .pseudoTerminal, .log, .null:
@@ -291,7 +294,7 @@ struct ConfigurationChecker {
         if threads.count > maximum {
             report("ioThreads", "\(threads.count) are given; at most \(maximum) are allowed")
         }
-        var ids: Set<String> = []
+        var ids: [String] = []
         for (index, thread) in threads.enumerated() {
             checkText(thread.id, at: "ioThreads[\(index)].id", maximumLength: ConfigurationLimits.textLength)
             checkUnique(thread.id, in: &ids, at: "ioThreads[\(index)].id")

@@ -22,9 +22,9 @@ package enum MachineStatus: String, Sendable, CaseIterable {
 package enum ShutdownReason: String, Sendable, CaseIterable {
     /// The guest powered off.
     case guestShutdown = "guest-shutdown"
-    /// The guest asked for a reset, and the machine ends on one.
+    /// The guest asked for a reset, by a register or by a triple fault, and the machine ends on one.
     case guestReset = "guest-reset"
-    /// The guest ended in a state that it cannot leave: a triple fault.
+    /// The guest reported that it crashed.
     case guestPanic = "guest-panic"
     /// A client said `quit`.
     case hostQMPQuit = "host-qmp-quit"

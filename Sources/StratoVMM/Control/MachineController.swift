@@ -43,22 +43,31 @@ package final class MachineController: MachineControl {
 
     /// Builds the machine, and lets it run unless it is to start paused.
     ///
-    /// May be called on any thread but the loop's, once. Until it returns, `status` is `preparing`.
+    /// May be called on any thread but the loop's, once. Until it returns, `status` is `preparing`. A machine that was ended
+    /// meanwhile is not built.
     ///
-    /// - Throws: `MachineControlError` in one line; nothing of the machine is left then.
+    /// - Throws: `MachineControlError` in one line; nothing of the machine is left then, and it has ended.
     package func start() throws(MachineControlError) {
         try life.withLock { life throws(MachineControlError) in
-            guard !life.isEnded else { throw MachineControlError("the machine was ended while it was built") }
+            guard !life.isEnded else { return }
             guard configuration.machine.kind != .none else {
                 // Only questions about the monitor itself are answered.
                 setStatus(.prelaunch)
                 emit(.built)
                 return
             }
-            let machine = try AssembledMachine(
-                configuration, loop: loop, logger: logger, startTime: startTime,
-                onRequest: { [weak self] request in self?.guestRequested(request) },
-                onQuit: { [weak self] in self?.shutDown(.hostSignal) })
+            let machine: AssembledMachine
+            do throws(MachineControlError) {
+                machine = try AssembledMachine(
+                    configuration, loop: loop, logger: logger, startTime: startTime,
+                    onRequest: { [weak self] request in self?.guestRequested(request) },
+                    onQuit: { [weak self] in self?.shutDown(.hostSignal) })
+            } catch {
+                life.isEnded = true
+                setStatus(.ended)
+                emit(.shutdown(.hostError))
+                throw error
+            }
             life.machine = machine
             if configuration.startsPaused {
                 setStatus(.prelaunch)
@@ -130,7 +139,7 @@ package final class MachineController: MachineControl {
     package var processors: [ProcessorInfo] {
         guard configuration.machine.kind != .none else { return [] }
         let threads = life.withLock { $0.machine?.processorThreadIDs ?? [] }
-        let layout = configuration.processors.layout
+        let layout = configuration.processors.layout.visible
         return (0..<configuration.processors.count).map { index in
             let position = layout.position(of: index)
             return ProcessorInfo(
@@ -179,6 +188,9 @@ package final class MachineController: MachineControl {
 
     private func fail(_ reason: String) {
         logger.error(reason)
+        if case .limited(let limit) = KVMEnvironment.detect() {
+            logger.error("\(limit); a Linux guest needs a host whose processor can")
+        }
         loop.execute { [weak self] in self?.end(.hostError) }
     }
 

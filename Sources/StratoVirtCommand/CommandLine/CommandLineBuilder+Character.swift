@@ -152,6 +152,9 @@ extension CommandLineBuilder {
         configuration.characterDevices = namedBackends.filter { $0.user == nil }.map {
             CharacterDeviceConfiguration(id: $0.id, backend: $0.backend)
         }
+        for backend in configuration.characterDevices {
+            warnings.append("-chardev \(Spelling.clean(backend.id)): nothing uses it, and it is not opened")
+        }
     }
 
     /// The index of a backend that nothing else is connected to.

@@ -101,7 +101,7 @@ struct CommandLineBuilder {
         }
         configuration.bootLoader = LinuxBootLoader(
             kernel: kernel, initialRamdisk: initialRamdisk,
-            commandLine: kernelParameters.lazy.filter { !$0.isEmpty }.joined(separator: " "))
+            commandLine: kernelParameters.filter { !$0.isEmpty }.joined(separator: " "))
     }
 
     private func checkProcess() throws(CommandLineError) {

@@ -9,9 +9,9 @@ internal import Synchronization
 /// The main thread runs the loop that serves clients, character devices and signals; the machine is built beside it on a
 /// thread of its own, so that clients are answered meanwhile.
 final class MachineProcess: Sendable {
-    /// How long after its start the machine is left alone, before memory that only the start needed is given back: a guest
-    /// that is booting would have to have the pages mapped again.
-    private static let settlingMilliseconds = 1000
+    /// How long after its start the machine is left alone, before memory that only the start needed is given back: the first
+    /// instructions of the guest would have to wait until what they use is mapped again.
+    private static let settlingMilliseconds = 250
 
     /// How long clients have to read what they are sent at the end.
     private static let flushMilliseconds = 500
@@ -156,6 +156,13 @@ final class MachineProcess: Sendable {
         }
     }
 
+    /// The path of a pseudo terminal is nowhere to be found otherwise, unless by a client.
+    private func showTerminals() {
+        for device in controller.characterDevices where device.filename.hasPrefix("pty:") {
+            LogFile.writeToStandardError("stratovirt: \(device.label) is \(device.filename.dropFirst(4))\n")
+        }
+    }
+
     /// Lets clients read what they were sent, then ends the loop.
     private func leave() {
         server.shutDown(flushMilliseconds: Self.flushMilliseconds) { [self] in loop.stop() }
@@ -165,14 +172,13 @@ final class MachineProcess: Sendable {
         do {
             try controller.start()
         } catch {
-            // Ended by a signal while it was built is an end like any other.
-            if controller.status != .ended {
-                outcome.withLock { $0.failure = error.description }
-                leave()
-            }
+            // Its end, of which clients are told as of any other, makes the loop stop.
+            outcome.withLock { $0.failure = error.description }
             return
         }
-        loop.schedule(afterMilliseconds: Self.settlingMilliseconds) { HostProcess.releaseCodePages() }
+        guard controller.status != .ended else { return }
+        showTerminals()
+        loop.schedule(afterMilliseconds: Self.settlingMilliseconds) { HostProcess.releaseStartMemory() }
         guard let daemon = daemon.withLock({ $0.take() }) else { return }
         do {
             try daemon.hasStarted()
