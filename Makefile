@@ -1,5 +1,6 @@
 # Everything a user or a test needs is made from here; `make help` lists it.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/swift-stratovirt
@@ -22,7 +23,8 @@ help:
 build:
 	@echo "==> building the release executable"
 	@Lab/install-packages --quiet libc6-dev binutils
-	@swift build -c release --product stratovirt --traits StaticExecutable --disable-local-rpath
+	@# Through a pipe: on a terminal the compiler gets another option, and would build everything anew.
+	@swift build -c release --product stratovirt --traits StaticExecutable --disable-local-rpath 2>&1 | cat
 	@strip -o $(BINARY).new $(BUILD)/stratovirt && mv $(BINARY).new $(BINARY)
 	@ls -l $(BINARY) | awk '{ printf "==> %s, %.1f MB\n", $$NF, $$5 / 1e6 }'
 
