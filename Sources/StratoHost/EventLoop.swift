@@ -264,6 +264,7 @@ package final class EventLoop: Sendable {
     ///   - descriptor: anything that can be polled; a regular file can't.
     ///   - interest: `readable`, `writable`, both, `hangUp` alone, or nothing yet.
     ///   - handler: called on the loop's thread with what the descriptor is ready for, again and again for as long as it is.
+    /// - Returns: what `modify` and `unregister` are told; the watching goes on if it is not kept.
     /// - Throws: `LinuxError`: EPERM for what can't be polled, EEXIST for what is watched already.
     package func register(
         _ descriptor: Int32, for interest: Interest, _ handler: @escaping @Sendable (Interest) -> Void

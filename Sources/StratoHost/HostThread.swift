@@ -45,6 +45,7 @@ package final class HostThread: Sendable {
     ///   - name: shown by the kernel, cut to 15 bytes.
     ///   - stackSize: in bytes; only what is touched becomes resident.
     ///   - body: what the thread does.
+    /// - Returns: the thread, which runs on if it is not kept.
     /// - Throws: `LinuxError` if the system has no room for another thread.
     package static func start(
         name: String, stackSize: Int = 1 << 20, _ body: @escaping @Sendable () -> Void

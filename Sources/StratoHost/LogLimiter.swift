@@ -18,9 +18,9 @@ package final class LogLimiter: Sendable {
 
     /// - Parameters:
     ///   - source: the device or part that the lines come from; begins each line.
+    ///   - logger: where the lines go.
     ///   - burst: lines let through per interval.
     ///   - intervalSeconds: the interval's length.
-    ///   - logger: where the lines go.
     package init(source: String, logger: Logger, burst: Int = 5, intervalSeconds: Int64 = 10) {
         self.source = source
         self.burst = burst

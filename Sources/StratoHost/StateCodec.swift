@@ -54,7 +54,10 @@ package struct StateDecoder {
     private let bytes: [UInt8]
     private var position = 0
 
-    /// - Parameter versions: those that the caller can read.
+    /// - Parameters:
+    ///   - bytes: all of a state, from its first byte to its last.
+    ///   - versions: those that the caller can read.
+    /// - Throws: `StateError.truncated`, `StateError.unknownVersion`.
     package init(_ bytes: [UInt8], versions: ClosedRange<UInt32>) throws(StateError) {
         guard bytes.count >= 4 else { throw .truncated }
         let version = UInt32(bytes[0]) | UInt32(bytes[1]) << 8 | UInt32(bytes[2]) << 16 | UInt32(bytes[3]) << 24
@@ -86,6 +89,8 @@ package struct StateDecoder {
     /// - Parameters:
     ///   - field: stands in the error.
     ///   - limit: how many there may be.
+    /// - Returns: the bytes without their number.
+    /// - Throws: `StateError.truncated`, and `StateError.invalid` beyond the limit.
     package mutating func take(_ field: String, atMost limit: Int) throws(StateError) -> [UInt8] {
         let count = Int(try take(UInt32.self))
         guard count <= limit else { throw .invalid(field) }

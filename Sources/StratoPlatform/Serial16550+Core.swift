@@ -11,6 +11,10 @@ extension Serial16550 {
         /// on the line still.
         private static let fifoSize = 16
 
+        /// After so many bytes read while there are more, the interrupt is pulsed again: a driver that gives up in the midst of
+        /// a flood, as Linux does after 512 rounds, would wait forever for an edge that it has had already.
+        private static let reminderInterval = 256
+
         private var registers = State()
         // A ring; `registers.received` is used in saved states alone.
         private var received = [UInt8](repeating: 0, count: Serial16550.receiveCapacity)
@@ -18,6 +22,8 @@ extension Serial16550 {
         private var count = 0
         /// The chip's interrupt output, as of the last look.
         private var isInterruptActive = false
+        /// Bytes read since the last edge.
+        private var readSinceEdge = 0
 
         // MARK: State
 
@@ -81,6 +87,8 @@ extension Serial16550 {
                 return UInt8(truncatingIfNeeded: registers.divisor)
             case Port.data:
                 let byte = readReceiver(&effect)
+                readSinceEdge &+= 1
+                if readSinceEdge >= Core.reminderInterval { isInterruptActive = false }
                 updateInterrupt(&effect)
                 return byte
             case Port.interruptEnable where isDivisorLatched:
@@ -248,7 +256,10 @@ extension Serial16550 {
 
         mutating func updateInterrupt(_ effect: inout Effect) {
             let isActive = pendingReason != InterruptIdentification.none
-            if isActive, !isInterruptActive { effect.isInterrupted = true }
+            if isActive, !isInterruptActive {
+                effect.isInterrupted = true
+                readSinceEdge = 0
+            }
             isInterruptActive = isActive
         }
 

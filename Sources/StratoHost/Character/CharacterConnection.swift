@@ -8,8 +8,12 @@ final class CharacterConnection: Sendable {
     /// - Parameters:
     ///   - incoming: read from, and closed with the connection.
     ///   - outgoing: written to, and closed with the connection; another descriptor of the same peer.
+    ///   - loop: where it is read, and written what the peer did not take at once.
+    ///   - slot: who receives the peer's bytes.
     ///   - source: stands in the log.
+    ///   - logger: told of lost bytes and errors.
     ///   - onEnd: called, on any thread and with no lock held, when the peer has gone, once for each direction.
+    /// - Throws: `LinuxError` if the peer can't be watched.
     init(
         _ incoming: consuming HostStream, _ outgoing: consuming HostStream, loop: EventLoop, slot: ReceiverSlot,
         source: String, logger: Logger, onEnd: @escaping @Sendable () -> Void

@@ -57,6 +57,7 @@ final class CharacterInput: Sendable {
     ///     without a writer is still read when there is room.
     ///   - console: for a terminal with a person at it.
     ///   - onEnd: called once, on the loop, when there will be no more.
+    /// - Throws: `LinuxError` if the stream can't be watched.
     init(
         _ stream: consuming HostStream, loop: EventLoop, slot: ReceiverSlot, endsWithPeer: Bool = false, console: Console? = nil,
         onEnd: @escaping @Sendable (End) -> Void
@@ -72,7 +73,11 @@ final class CharacterInput: Sendable {
         if canPoll {
             let registration = try loop.register(number, for: []) { [weak self] ready in self?.serve(ready) }
             state.withLock { $0.registration = registration }
-            try loop.modify(registration, for: .readable)
+            if let console, !console.terminal.isForeground {
+                loop.execute { [weak self] in self?.waitForForeground(console.terminal) }
+            } else {
+                try loop.modify(registration, for: .readable)
+            }
         } else {
             loop.execute { [weak self] in self?.serve(.readable) }
         }

@@ -30,6 +30,7 @@ struct HostStream: ~Copyable, Sendable {
     /// - Parameters:
     ///   - number: an open descriptor.
     ///   - access: O_RDONLY or O_WRONLY.
+    /// - Throws: `LinuxError`, EBADF for a descriptor that is closed or not open for this.
     init(of number: Int32, access: Int32) throws(LinuxError) {
         var status = stat()
         try LinuxError.checkErrno(unsafe fstat(number, &status), "use descriptor \(number)")
