@@ -7,13 +7,14 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/swift-stratovirt
 BUILD := .build/release
 BINARY := .build/stratovirt
 
-.PHONY: help build boot test test-full test-unit format lint clean
+.PHONY: help build boot test test-full test-unit bench format lint clean
 
 help:
 	@echo "make boot       build the monitor and a guest, and boot it to a shell on this terminal"
 	@echo "make test       unit tests, tests on /dev/kvm, and one lab boot of each kind"
 	@echo "make test-full  the whole matrix of guests as well"
 	@echo "make test-unit  only what needs neither a guest kernel nor the lab"
+	@echo "make bench      instructions, start and memory, beside the same in C"
 	@echo "make build      the release executable, $(BINARY)"
 	@echo "make lint       formatting and style"
 	@echo "make format     formats every source file"
@@ -24,7 +25,8 @@ build:
 	@echo "==> building the release executable"
 	@Lab/install-packages --quiet libc6-dev binutils
 	@# Through a pipe: on a terminal the compiler gets another option, and would build everything anew.
-	@swift build -c release --product stratovirt --traits StaticExecutable --disable-local-rpath 2>&1 | cat
+	@swift build -c release --product stratovirt --traits StaticExecutable --disable-local-rpath \
+		-Xlinker --symbol-ordering-file=$(CURDIR)/Benchmarks/start.order -Xlinker --no-warn-symbol-ordering 2>&1 | cat
 	@strip -o $(BINARY).new $(BUILD)/stratovirt && mv $(BINARY).new $(BINARY)
 	@ls -l $(BINARY) | awk '{ printf "==> %s, %.1f MB\n", $$NF, $$5 / 1e6 }'
 
@@ -36,6 +38,11 @@ test: build
 
 test-full: build
 	@Lab/run-tests full
+
+bench: build
+	@Benchmarks/descriptor-chain
+	@Benchmarks/start
+	@Benchmarks/footprint 1 10
 
 test-unit:
 	@Lab/run-tests unit

@@ -60,12 +60,13 @@ let package = Package(
         module("StratoDisk", ["CStratoLinux", "StratoHost", "StratoMemory"]),
         module("StratoBoot", ["StratoHost", "StratoMemory", "StratoFirmwareTables"]),
         module("StratoPlatform", ["StratoHost", "StratoMemory"]),
-        module("StratoVirtio", ["StratoHost", "StratoMemory", "StratoDisk"]),
+        module("StratoPCI", ["StratoHost", "StratoMemory"]),
+        module("StratoVirtio", ["StratoHost", "StratoMemory", "StratoPCI", "StratoDisk"]),
         module(
             "StratoMachine",
             [
                 "StratoHost", "StratoFirmwareTables", "StratoMemory", "StratoKVM", "StratoDisk", "StratoBoot",
-                "StratoPlatform", "StratoVirtio",
+                "StratoPlatform", "StratoPCI", "StratoVirtio",
             ]),
         module(
             "StratoVMM",
@@ -86,7 +87,8 @@ let package = Package(
         tests("StratoDisk", ["StratoHost", "StratoMemory"]),
         tests("StratoBoot", ["StratoHost", "StratoMemory", "StratoFirmwareTables"]),
         tests("StratoPlatform", ["StratoHost", "StratoMemory"]),
-        tests("StratoVirtio", ["StratoHost", "StratoMemory", "StratoDisk"]),
+        tests("StratoPCI", ["StratoHost", "StratoMemory"]),
+        tests("StratoVirtio", ["StratoHost", "StratoMemory", "StratoPCI", "StratoDisk"]),
         tests("StratoMachine", ["StratoHost", "StratoMemory", "StratoKVM", "StratoDisk", "StratoPlatform", "StratoVirtio"]),
         tests("StratoVMM", ["StratoHost", "StratoMemory", "StratoMachine"]),
         tests("StratoQMP", ["StratoHost", "StratoVMM"], resources: [.copy("Resources")]),
@@ -94,7 +96,7 @@ let package = Package(
         tests("StratoVirtCommand", ["StratoHost", "StratoVMM", "StratoQMP"]),
         .testTarget(
             name: "StratoGuestTests",
-            dependencies: ["StratoHost"],
+            dependencies: ["StratoHost", "StratoKVM"],
             swiftSettings: commonSettings
         ),
     ]

@@ -30,16 +30,14 @@ struct DiskExecutor: ~Copyable {
     private mutating func execute(_ request: inout DiskRequest.Fields) -> Int32 {
         switch request.operation {
         case .read:
-            guard isInside(request) else { return EINVAL }
             var cursor = SegmentCursor(request.takeSegments())
-            let code = read(&cursor, at: request.offset)
+            let code = isInside(request.offset, UInt64(clamping: cursor.remaining)) ? read(&cursor, at: request.offset) : EINVAL
             request.segments = cursor.release()
             return code
         case .write:
             guard !image.options.isReadOnly else { return EROFS }
-            guard isInside(request) else { return EINVAL }
             var cursor = SegmentCursor(request.takeSegments())
-            let code = write(&cursor, at: request.offset)
+            let code = isInside(request.offset, UInt64(clamping: cursor.remaining)) ? write(&cursor, at: request.offset) : EINVAL
             request.segments = cursor.release()
             return code == 0 && request.isWriteThrough ? flush() : code
         case .flush:
@@ -60,16 +58,6 @@ struct DiskExecutor: ~Copyable {
         // Callers check what guests say; here it is made sure of, as a wrong offset would make the file longer.
         offset % DiskImage.sectorSize == 0 && count % DiskImage.sectorSize == 0 && offset <= image.capacity
             && count <= image.capacity - offset
-    }
-
-    private func isInside(_ request: borrowing DiskRequest.Fields) -> Bool {
-        var total = 0
-        for segment in request.segments {
-            let sum = total.addingReportingOverflow(segment.count)
-            guard !sum.overflow else { return false }
-            total = sum.partialValue
-        }
-        return isInside(request.offset, UInt64(total))
     }
 
     private mutating func forEachRange(

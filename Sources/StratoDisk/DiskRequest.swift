@@ -1,6 +1,7 @@
-package import StratoMemory
+public import StratoMemory
 
 /// What a request does.
+@usableFromInline
 package enum DiskOperation: Sendable {
     /// Fills the segments.
     case read
@@ -15,6 +16,7 @@ package enum DiskOperation: Sendable {
 }
 
 /// Bytes of a disk.
+@usableFromInline
 package struct DiskRange: Sendable, Hashable {
     /// From the disk's start, in bytes.
     package var offset: UInt64
@@ -36,25 +38,27 @@ package struct DiskRange: Sendable, Hashable {
 ///
 /// It has one owner at a time: whoever takes it from the queue, until it is submitted; the engine, until it is
 /// completed; then again the first.
+@usableFromInline
 package final class DiskRequest: @unchecked Sendable {
     /// What a request is about.
+    @usableFromInline
     package struct Fields: Sendable {
-        package var operation = DiskOperation.flush
+        @usableFromInline package var operation = DiskOperation.flush
 
         /// Where reads and writes begin, in bytes.
-        package var offset: UInt64 = 0
+        @usableFromInline package var offset: UInt64 = 0
 
         /// What is read into or written from, in order. Its contents are used up by the engine.
-        package var segments: [GuestBuffer] = []
+        @usableFromInline package var segments: [GuestBuffer] = []
 
         /// What is discarded or zeroed.
-        package var ranges: [DiskRange] = []
+        @usableFromInline package var ranges: [DiskRange] = []
 
         /// A write is durable before it is completed.
-        package var isWriteThrough = false
+        @usableFromInline package var isWriteThrough = false
 
         /// Once completed: 0, or the `errno` that it failed with.
-        package internal(set) var result: Int32 = 0
+        @usableFromInline package internal(set) var result: Int32 = 0
 
         /// Moves the segments out, so that whoever changes them has the only copy.
         mutating func takeSegments() -> [GuestBuffer] {
@@ -64,14 +68,19 @@ package final class DiskRequest: @unchecked Sendable {
         }
     }
 
-    // SAFETY: handed from owner to owner through the locks of a disk queue, and touched by its owner alone.
-    private var fields = Fields()
+    // SAFETY: handed from owner to owner through the locks of a disk queue, and touched by its owner alone. That is what keeps
+    // accesses apart; the runtime's check of it would cost more than the rest of a request.
+    @exclusivity(unchecked)
+    @usableFromInline
+    var fields = Fields()
 
     package init() {}
 
-    /// Looks at the request or changes it. All at once: each call costs a check for exclusive access.
-    package func with<Result>(_ body: (inout Fields) -> Result) -> Result { body(&fields) }
+    /// Looks at the request or changes it. The body must not come back to the same request.
+    @inlinable
+    package func with<Result>(_ body: (inout Fields) -> Result) -> Result { unsafe body(&fields) }
 
     /// What the completed request ended with.
-    package var result: Int32 { fields.result }
+    @inlinable
+    package var result: Int32 { unsafe fields.result }
 }

@@ -14,7 +14,9 @@ struct SegmentCursor: ~Copyable {
     /// - Parameter segments: less than 2⁶³ bytes in all.
     init(_ segments: [GuestBuffer]) {
         self.segments = segments
-        remaining = segments.reduce(0) { $0 &+ $1.count }
+        var total = 0
+        for index in segments.indices { total &+= segments[index].count }
+        remaining = total
     }
 
     /// The array, for its room; its contents are used up.
@@ -58,7 +60,12 @@ struct SegmentCursor: ~Copyable {
 
     /// Goes on by as many bytes, or to the end.
     mutating func advance(by count: Int) {
-        var left = min(count, remaining)
+        guard count < remaining else {
+            first = segments.count
+            remaining = 0
+            return
+        }
+        var left = count
         remaining -= left
         while left > 0, first < segments.count {
             let length = segments[first].count

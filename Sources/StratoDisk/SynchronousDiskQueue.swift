@@ -22,16 +22,14 @@ final class SynchronousDiskQueue: DiskQueue {
 
     func submit(_ indices: [Int32]) {
         state.withLock { state in
-            for index in indices {
-                state.executor.execute(requests[Int(index)])
-                state.completed.append(index)
-            }
+            for index in indices { state.executor.execute(requests[Int(index)]) }
+            state.completed.append(contentsOf: indices)
         }
     }
 
     func takeCompletions(into indices: inout [Int32]) {
         state.withLock { state in
-            for index in state.completed { indices.append(index) }
+            indices.append(contentsOf: state.completed)
             state.completed.removeAll(keepingCapacity: true)
         }
     }

@@ -99,6 +99,7 @@ private final class KVMMessageInterruptLine: MessageInterruptLine {
     private let controller: KVMMessageInterrupts
     private let position: Int
     private let signal: EventDescriptor
+    private let hasRoute = Atomic(false)
 
     init(controller: KVMMessageInterrupts, position: Int, event: EventDescriptor) {
         self.controller = controller
@@ -113,10 +114,14 @@ private final class KVMMessageInterruptLine: MessageInterruptLine {
     var event: EventDescriptor? { signal }
 
     func route(to message: InterruptMessage?) throws(LinuxError) {
+        if message == nil { hasRoute.store(false, ordering: .releasing) }
         try controller.route(position, to: message)
+        if message != nil { hasRoute.store(true, ordering: .releasing) }
     }
 
     func pulse() {
+        // The kernel may look for the route later than it sees the signal, and find one that came in between.
+        guard hasRoute.load(ordering: .acquiring) else { return }
         signal.signal()
     }
 }

@@ -5,8 +5,9 @@ internal import Synchronization
 /// A virtual machine in this process.
 ///
 /// A machine is described by a `VirtualMachineConfiguration`, made from it, started once and ended once. It may be used from
-/// any task; blocking work is done on threads of its own, never on Swift's cooperative pool. When it ends, or when the last
-/// reference to it goes, every descriptor, thread, mapping and file that it made is given back.
+/// any task; blocking work is done on threads of its own, never on Swift's cooperative pool. When it ends, every descriptor,
+/// thread, mapping and file that its guest had is given back, and one idle thread stays; that ends, as the machine does if it
+/// still runs, when the last reference goes.
 ///
 /// ```swift
 /// var configuration = VirtualMachineConfiguration()
@@ -49,7 +50,7 @@ public final class VirtualMachine: Sendable {
     public enum Event: Sendable, Hashable {
         /// The virtual CPUs were held.
         case paused
-        /// The virtual CPUs run: after the start, and after each pause.
+        /// The virtual CPUs run: after the start, unless the machine starts paused, and after each pause.
         case resumed
         /// The machine started anew.
         case reset
@@ -61,10 +62,12 @@ public final class VirtualMachine: Sendable {
 
     private struct Life {
         var isStarted = false
-        var isStarting = false
+        var isBuilt = false
         var ending: Ending?
         var waiters: [CheckedContinuation<Ending, Never>] = []
-        var streams: [AsyncStream<Event>.Continuation] = []
+        /// By a number of each, so that one that nobody reads any more can be taken away.
+        var streams: [UInt64: AsyncStream<Event>.Continuation] = [:]
+        var nextStream: UInt64 = 0
     }
 
     /// What the machine is made of.
@@ -102,7 +105,8 @@ public final class VirtualMachine: Sendable {
         controller = MachineController(configuration, loop: thread.loop, logger: logger)
         let life = LifeBox()
         self.life = life
-        controller.observe { event in VirtualMachine.handle(event, life) }
+        let startsPaused = configuration.startsPaused
+        controller.observe { event in VirtualMachine.handle(event, life, startsPaused: startsPaused) }
     }
 
     deinit {
@@ -128,9 +132,10 @@ public final class VirtualMachine: Sendable {
 
     /// Builds the machine and lets it run, or paused where the configuration says so.
     ///
-    /// A task that is cancelled ends the machine.
+    /// A task that is cancelled meanwhile ends the machine.
     ///
-    /// - Throws: `VirtualMachineError` if the host lacks what the machine needs, or the machine was started before.
+    /// - Throws: `VirtualMachineError` if the host lacks what the machine needs, or the machine was started or ended before;
+    ///   `CancellationError` if the task was cancelled.
     public func start() async throws {
         let isFirst = life.state.withLock { life in
             defer { life.isStarted = true }
@@ -139,26 +144,43 @@ public final class VirtualMachine: Sendable {
         guard isFirst else { throw VirtualMachineError(.invalidState, "the machine was started before") }
         let controller = controller
         try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-                do {
-                    _ = try HostThread.start(name: "machine-build") {
-                        do {
-                            try controller.start()
-                            guard controller.status != .ended else {
-                                throw VirtualMachineError(.invalidState, "the machine was ended while it was started")
-                            }
-                            continuation.resume()
-                        } catch {
-                            let failure = error as? VirtualMachineError
-                            continuation.resume(throwing: failure ?? VirtualMachineError(.hostFailure, "\(error)"))
-                        }
-                    }
-                } catch {
-                    continuation.resume(throwing: VirtualMachineError(.hostFailure, "\(error)"))
-                }
+            do {
+                try await build()
+            } catch {
+                // Its task was cancelled: that is why the machine was ended, and all there is to say.
+                try Task.checkCancellation()
+                throw error
             }
+            try Task.checkCancellation()
         } onCancel: {
             controller.shutDown(.hostSignal)
+        }
+    }
+
+    private func build() async throws {
+        let controller = controller
+        let life = life
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            do {
+                _ = try HostThread.start(name: "machine-build") {
+                    do {
+                        try controller.start()
+                    } catch {
+                        continuation.resume(throwing: VirtualMachineError(.hostFailure, "\(error)"))
+                        return
+                    }
+                    // A guest may have ended already: what counts is that the machine was there.
+                    guard life.state.withLock({ $0.isBuilt }) else {
+                        let message = "the machine was ended before it was started"
+                        continuation.resume(throwing: VirtualMachineError(.invalidState, message))
+                        return
+                    }
+                    continuation.resume()
+                }
+            } catch {
+                controller.shutDown(.hostError)
+                continuation.resume(throwing: VirtualMachineError(.hostFailure, "\(error)"))
+            }
         }
     }
 
@@ -212,13 +234,20 @@ public final class VirtualMachine: Sendable {
     /// What happens to the machine from now on, up to its end. Each call gives a sequence of its own.
     public var events: AsyncStream<Event> {
         let (stream, continuation) = AsyncStream.makeStream(of: Event.self, bufferingPolicy: .bufferingNewest(1024))
-        let ending: Ending? = life.state.withLock { life in
-            if life.ending == nil { life.streams.append(continuation) }
-            return life.ending
+        let (ending, number) = life.state.withLock { life in
+            let number = life.nextStream
+            life.nextStream &+= 1
+            if life.ending == nil { life.streams[number] = continuation }
+            return (life.ending, number)
         }
         if let ending {
             continuation.yield(.ended(ending))
             continuation.finish()
+        } else {
+            continuation.onTermination = { [life] _ in
+                // Let go of outside of the lock: the last reference to a stream's buffer may be this one.
+                _ = life.state.withLock { $0.streams.removeValue(forKey: number) }
+            }
         }
         return stream
     }
@@ -228,6 +257,9 @@ public final class VirtualMachine: Sendable {
     private func control(
         _ body: @escaping @Sendable (MachineController) throws(MachineControlError) -> Void
     ) async throws {
+        guard life.state.withLock({ $0.isStarted }) else {
+            throw VirtualMachineError(.invalidState, "the machine has not been started")
+        }
         let controller = controller
         let loop = thread.loop
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
@@ -245,10 +277,13 @@ public final class VirtualMachine: Sendable {
         }
     }
 
-    private static func handle(_ event: MachineEvent, _ box: LifeBox) {
+    private static func handle(_ event: MachineEvent, _ box: LifeBox, startsPaused: Bool) {
         let translated: Event
         switch event {
-        case .built: return
+        case .built:
+            box.state.withLock { $0.isBuilt = true }
+            guard !startsPaused else { return }
+            translated = .resumed
         case .stopped: translated = .paused
         case .resumed: translated = .resumed
         case .reset: translated = .reset
@@ -257,8 +292,8 @@ public final class VirtualMachine: Sendable {
             let ending = Ending(reason)
             let (waiters, streams) = box.state.withLock { life in
                 life.ending = ending
-                defer { (life.waiters, life.streams) = ([], []) }
-                return (life.waiters, life.streams)
+                defer { (life.waiters, life.streams) = ([], [:]) }
+                return (life.waiters, Array(life.streams.values))
             }
             for waiter in waiters { waiter.resume(returning: ending) }
             for stream in streams {
@@ -267,7 +302,7 @@ public final class VirtualMachine: Sendable {
             }
             return
         }
-        for stream in box.state.withLock({ $0.streams }) { stream.yield(translated) }
+        for stream in box.state.withLock({ Array($0.streams.values) }) { stream.yield(translated) }
     }
 }
 

@@ -14,8 +14,7 @@ package struct InterruptControllerSnapshot: Sendable {
 extension KVMVirtualMachine {
     /// Makes the interrupt controllers (two 8259s, IOAPIC, a local APIC for each later virtual CPU) and the 8254 timer.
     ///
-    /// - Parameters:
-    ///   - identityMapAddress: a page of guest addresses without RAM that Intel's virtualization needs; the task state
+    /// - Parameter identityMapAddress: a page of guest addresses without RAM that Intel's virtualization needs; the task state
     ///     segment takes the three pages after it.
     /// - Throws: `KVMError`.
     package func makeInterruptController(identityMapAddress: UInt64 = 0xFEF0_C000) throws(KVMError) {

@@ -289,7 +289,8 @@ final class BlockQueue: Sendable {
                 request.operation = isWrite ? .write : .read
                 request.offset = offset
                 request.isWriteThrough = isWriteThrough
-                request.segments.removeAll(keepingCapacity: true)
+                // Few are left, for which this takes less time than removeAll does.
+                while request.segments.popLast() != nil {}
                 active.ring.segments.appendParts(
                     from: isWrite ? BlockProtocol.headerSize : 0, length: length, in: isWrite ? readable : writable,
                     to: &request.segments)
