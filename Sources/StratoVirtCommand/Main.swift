@@ -6,13 +6,14 @@ internal import StratoHost
 @main
 enum Main {
     static func main() {
+        let startTime = MonotonicClock.now
         HostProcess.shareHeap()
         // Without the library's exit handlers: other threads may still run, and nothing is buffered.
-        _exit(status(CommandLine.arguments.dropFirst()))
+        _exit(status(CommandLine.arguments.dropFirst(), startTime))
     }
 }
 
-private func status(_ arguments: ArraySlice<String>) -> Int32 {
+private func status(_ arguments: ArraySlice<String>, _ startTime: MonotonicClock.Instant) -> Int32 {
     defer { TerminalGuard.restore() }
     guard csl_complete_standard_descriptors() == 0 else { return 1 }
     do {
@@ -22,7 +23,7 @@ private func status(_ arguments: ArraySlice<String>) -> Int32 {
             return printed(text)
         case .run:
             try commandLine.check()
-            return try MachineProcess.run(commandLine)
+            return try MachineProcess.run(commandLine, startTime)
         }
     } catch {
         TerminalGuard.restore()

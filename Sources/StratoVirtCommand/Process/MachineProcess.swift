@@ -29,7 +29,10 @@ final class MachineProcess: Sendable {
     private let outcome = Mutex(Outcome())
     private let daemon: Mutex<Daemon?>
 
-    private init(_ commandLine: ParsedCommandLine, log: LogFile, logger: Logger, daemon: consuming Daemon?)
+    private init(
+        _ commandLine: ParsedCommandLine, _ startTime: MonotonicClock.Instant, log: LogFile, logger: Logger,
+        daemon: consuming Daemon?
+    )
         throws(CommandLineError)
     {
         do {
@@ -40,7 +43,7 @@ final class MachineProcess: Sendable {
         self.log = log
         self.logger = logger
         self.daemon = Mutex(daemon)
-        controller = MachineController(commandLine.configuration, loop: loop, logger: logger)
+        controller = MachineController(commandLine.configuration, loop: loop, logger: logger, startTime: startTime)
         server = QMPServer(machine: controller, loop: loop, logger: logger)
     }
 
@@ -48,7 +51,7 @@ final class MachineProcess: Sendable {
     ///
     /// - Returns: the exit status.
     /// - Throws: what keeps the machine from being started.
-    static func run(_ commandLine: ParsedCommandLine) throws(CommandLineError) -> Int32 {
+    static func run(_ commandLine: ParsedCommandLine, _ startTime: MonotonicClock.Instant) throws(CommandLineError) -> Int32 {
         let (level, levelWarning) = logLevel(for: commandLine.log)
         let daemon = try commandLine.isDaemon ? makeDaemon() : nil
         let signals: TerminationSignals
@@ -66,7 +69,7 @@ final class MachineProcess: Sendable {
         let pidFile: PIDFile? = if let path = commandLine.pidFile { try PIDFile(creating: path) } else { nil }
         let result: Result<Int32, CommandLineError>
         do {
-            let process = try MachineProcess(commandLine, log: log, logger: logger, daemon: daemon)
+            let process = try MachineProcess(commandLine, startTime, log: log, logger: logger, daemon: daemon)
             result = .success(try process.serve(commandLine, signals))
         } catch {
             result = .failure(error)
