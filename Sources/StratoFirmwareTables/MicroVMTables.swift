@@ -17,30 +17,8 @@ package struct MicroVMTables: Sendable, Equatable {
         }
     }
 
-    /// A 16550 at an ISA port.
-    package struct SerialPort: Sendable, Equatable {
-        package var port: UInt16
-        package var interrupt: UInt32
-
-        package init(port: UInt16 = 0x3F8, interrupt: UInt32 = 4) {
-            self.port = port
-            self.interrupt = interrupt
-        }
-    }
-
-    /// The generic event device: a register that says which events are pending, and its interrupt.
-    package struct EventDevice: Sendable, Equatable {
-        /// Set in the event register when the power button was pressed.
-        package static let powerButtonBit: UInt32 = 1 << 0
-
-        package var base: UInt32
-        package var interrupt: UInt32
-
-        package init(base: UInt32, interrupt: UInt32) {
-            self.base = base
-            self.interrupt = interrupt
-        }
-    }
+    package typealias SerialPort = SerialPortDescription
+    package typealias EventDevice = EventDeviceDescription
 
     /// The sleep type of S5 in `_S5` and in the sleep control register.
     package static let softOffSleepType: UInt8 = 5
@@ -144,48 +122,6 @@ extension ASL {
                 }
             }
             Name("\\_S5", .package([.integer(MicroVMTables.softOffSleepType), 0, 0, 0]))
-        }
-    }
-
-    private static var powerButton: Device {
-        Device("PWRB") {
-            Name("_HID", .eisaID("PNP0C0C"))
-            Name("_UID", 0)
-        }
-    }
-
-    /// Reading the register clears it, so that `_EVT` reads it once and looks at each bit of what it got.
-    private static func eventDevice(_ device: MicroVMTables.EventDevice) -> Device {
-        let wasPressed: UInt64 = 0x80
-        return Device("GED") {
-            Name("_HID", "ACPI0013")
-            Name("_UID", 0)
-            Name(
-                "_CRS",
-                .resourceTemplate {
-                    Interrupt(.edge, .activeHigh, .exclusive, device.interrupt)
-                })
-            OperationRegion("EREG", .systemMemory, offset: UInt64(device.base), length: 4)
-            Field("EREG", .doubleWord, .writeAsZeros, [.named("ESEL", bits: 32)])
-            Method("_EVT", 1, isSerialized: true) {
-                Store(.name("ESEL"), .local(0))
-                If(.and(.local(0), .integer(MicroVMTables.EventDevice.powerButtonBit))) {
-                    Notify(.name("PWRB"), .integer(wasPressed))
-                }
-            }
-        }
-    }
-
-    private static func serialPort(_ device: MicroVMTables.SerialPort) -> Device {
-        Device("COM1") {
-            Name("_HID", .eisaID("PNP0501"))
-            Name("_UID", 0)
-            Name(
-                "_CRS",
-                .resourceTemplate {
-                    IO(base: device.port, length: 8)
-                    Interrupt(.edge, .activeHigh, .exclusive, device.interrupt)
-                })
         }
     }
 

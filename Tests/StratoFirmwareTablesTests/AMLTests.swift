@@ -66,6 +66,36 @@ struct AMLTests {
             ])
     }
 
+    @Test("address spaces are this, byte by byte: fixed, positively decoded, with a length that fits")
+    func addressSpaces() {
+        #expect(
+            ASL.WordBusNumber(0...0x7F).bytes == [0x88, 13, 0, 2, 0x0C, 0, 0, 0, 0, 0, 0x7F, 0, 0, 0, 0x80, 0])
+        #expect(
+            ASL.WordIO(0xD00...0xFFFF).bytes == [0x88, 13, 0, 1, 0x0C, 3, 0, 0, 0x00, 0x0D, 0xFF, 0xFF, 0, 0, 0x00, 0xF3])
+        #expect(
+            ASL.DWordMemory(0xC000_0000...0xEFFF_FFFF).bytes == [
+                0x87, 23, 0, 0, 0x0C, 1, 0, 0, 0, 0, 0, 0, 0, 0xC0, 0xFF, 0xFF, 0xFF, 0xEF, 0, 0, 0, 0, 0, 0, 0, 0x30,
+            ])
+        #expect(
+            ASL.QWordMemory(.consumer, 0x1_0000_0000...0x1_0FFF_FFFF).bytes == [
+                0x8A, 43, 0, 0, 0x0D, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0x0F, 1, 0, 0, 0,
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0,
+            ])
+    }
+
+    @Test("a UUID's first three groups are little-endian, and a field of a buffer is named")
+    func buffers() {
+        #expect(
+            ASL.Value.uuid("33DB4D5B-1FF7-401C-9657-7441C03DD766").bytes == [
+                0x11, 0x13, 0x0A, 0x10, 0x5B, 0x4D, 0xDB, 0x33, 0xF7, 0x1F, 0x1C, 0x40, 0x96, 0x57, 0x74, 0x41, 0xC0, 0x3D,
+                0xD7, 0x66,
+            ])
+        #expect(
+            ASL.CreateDWordField(.argument(3), 8, "CDW3").bytes == [0x8A, 0x6B, 0x0A, 8] + Array("CDW3".utf8))
+        #expect(ASL.Or(.local(0), 4, .name("CDW1")).bytes == [0x7D, 0x60, 0x0A, 4] + Array("CDW1".utf8))
+        #expect(ASL.And(.local(0), 4, .local(1)).bytes == [0x7B, 0x60, 0x0A, 4, 0x61])
+    }
+
     @Test("statements, expressions and blocks nest")
     func statements() {
         let bytes = ASL.encode {

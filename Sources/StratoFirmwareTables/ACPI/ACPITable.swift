@@ -51,6 +51,10 @@ package enum RSDP {
     /// What the part known to ACPI 1.0 covers; it has a checksum of its own.
     static let firstPartSize = 20
 
+    static let firstChecksumOffset = 8
+    static let xsdtOffset = 24
+    static let checksumOffset = 32
+
     /// Found by a scan at multiples of this (5.2.5.1).
     package static let alignment: UInt64 = 16
 
@@ -65,8 +69,8 @@ package enum RSDP {
         table.append(xsdt)
         table.append(UInt8(0))
         table.append(zeros: 3)
-        table.setChecksum(at: 8, over: 0..<firstPartSize)
-        table.setChecksum(at: 32, over: 0..<size)
+        table.setChecksum(at: firstChecksumOffset, over: 0..<firstPartSize)
+        table.setChecksum(at: checksumOffset, over: 0..<size)
         return table.bytes
     }
 }

@@ -26,6 +26,9 @@ package struct FADT: Sendable, Equatable {
         /// The sleep button is no fixed feature.
         package static let sleepButtonIsNotFixed = Flags(rawValue: 1 << 5)
 
+        /// The clock's alarm is no fixed feature: it does not wake the machine.
+        package static let alarmIsNotFixed = Flags(rawValue: 1 << 6)
+
         /// `resetRegister` works.
         package static let resetRegister = Flags(rawValue: 1 << 10)
 
@@ -62,6 +65,12 @@ package struct FADT: Sendable, Equatable {
 
     package static let revision: UInt8 = 6
     package static let minorRevision: UInt8 = 5
+
+    /// Where in the table the addresses of other tables stand.
+    static let firmwareControlOffset = 36
+    static let dsdtOffset = 40
+    static let extendedFirmwareControlOffset = 132
+    static let extendedDSDTOffset = 140
 
     /// 32-bit address of the FACS, 0 if there is none.
     package var firmwareControl: UInt32 = 0

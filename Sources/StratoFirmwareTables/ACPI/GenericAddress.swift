@@ -10,12 +10,16 @@ package struct GenericAddress: Sendable, Equatable {
     /// In bits.
     package var width: UInt8
 
+    /// Bits of one access; anything but 8, 16, 32 and 64 leaves the choice to the operating system.
+    package var accessWidth: UInt8
+
     package var address: UInt64
 
-    /// A register of 8, 16, 32 or 64 bits, accessed at its own width.
-    package init(_ space: Space, width: UInt8, address: UInt64) {
+    /// A register that is accessed at its own width, or a block of registers with a width of theirs.
+    package init(_ space: Space, width: UInt8, accessWidth: UInt8? = nil, address: UInt64) {
         self.space = space
         self.width = width
+        self.accessWidth = accessWidth ?? width
         self.address = address
     }
 
@@ -24,7 +28,7 @@ package struct GenericAddress: Sendable, Equatable {
 
     func encode(to table: inout TableBytes) {
         let accessSize: UInt8 =
-            switch width {
+            switch accessWidth {
             case 8: 1
             case 16: 2
             case 32: 3

@@ -27,6 +27,7 @@ enum AMLEncoding {
         static let and: UInt8 = 0x7B
         static let or: UInt8 = 0x7D
         static let notify: UInt8 = 0x86
+        static let createDoubleWordField: UInt8 = 0x8A
         static let logicalAnd: UInt8 = 0x90
         static let logicalOr: UInt8 = 0x91
         static let logicalNot: UInt8 = 0x92
@@ -124,6 +125,17 @@ enum AMLEncoding {
             "not a name of ACPI 6.5, 20.2.2: \(String(decoding: characters, as: UTF8.self))")
         let padding = [UInt8](repeating: UInt8(ascii: "_"), count: max(0, 4 - characters.count))
         return characters.prefix(4) + padding
+    }
+
+    /// A UUID of 8-4-4-4-12 hexadecimal digits, its first three groups in little-endian order (ACPI 6.5, 19.6.142).
+    static func universalIdentifier(_ text: String) -> [UInt8] {
+        let digits = text.utf8.compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
+        assert(digits.count == 32 && text.utf8.count == 36, "not a UUID: \(text)")
+        let bytes = stride(from: 0, to: digits.count - 1, by: 2).map {
+            UInt8(truncatingIfNeeded: digits[$0] << 4 | digits[$0 + 1])
+        }
+        return bytes.prefix(4).reversed() + bytes.dropFirst(4).prefix(2).reversed() + bytes.dropFirst(6).prefix(2).reversed()
+            + bytes.dropFirst(8)
     }
 
     /// Three letters and four hexadecimal digits in four bytes (ACPI 6.5, 19.3.4 and 6.1.5).

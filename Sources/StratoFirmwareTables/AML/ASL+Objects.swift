@@ -98,4 +98,14 @@ extension ASL {
             bytes = [AMLEncoding.Opcode.extended, AMLEncoding.ExtendedOpcode.field] + AMLEncoding.packaged(content)
         }
     }
+
+    /// `CreateDWordField`: a name for four bytes of a buffer.
+    package struct CreateDWordField: AMLTerm {
+        package let bytes: [UInt8]
+
+        /// `offset` is in bytes.
+        package init(_ buffer: Value, _ offset: Value, _ name: String) {
+            bytes = [AMLEncoding.Opcode.createDoubleWordField] + buffer.bytes + offset.bytes + AMLEncoding.path(name)
+        }
+    }
 }

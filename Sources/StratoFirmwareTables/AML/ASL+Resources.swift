@@ -4,7 +4,10 @@ extension ASL {
         static let end: UInt8 = 0x79
         static let port: UInt8 = 0x47
         static let memory32Fixed: UInt8 = 0x86
+        static let doubleWordAddressSpace: UInt8 = 0x87
+        static let wordAddressSpace: UInt8 = 0x88
         static let extendedInterrupt: UInt8 = 0x89
+        static let quadWordAddressSpace: UInt8 = 0x8A
     }
 
     /// `Memory32Fixed(ReadWrite, …)` (6.4.3.4).

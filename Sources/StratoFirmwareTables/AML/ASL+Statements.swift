@@ -8,6 +8,24 @@ extension ASL {
         }
     }
 
+    /// `And` with a target: what C writes as `target = left & right`.
+    package struct And: AMLTerm {
+        package let bytes: [UInt8]
+
+        package init(_ left: Value, _ right: Value, _ target: Value) {
+            bytes = [AMLEncoding.Opcode.and] + left.bytes + right.bytes + target.bytes
+        }
+    }
+
+    /// `Or` with a target: what C writes as `target = left | right`.
+    package struct Or: AMLTerm {
+        package let bytes: [UInt8]
+
+        package init(_ left: Value, _ right: Value, _ target: Value) {
+            bytes = [AMLEncoding.Opcode.or] + left.bytes + right.bytes + target.bytes
+        }
+    }
+
     /// `Notify`: tells the driver of a device what happened to it.
     package struct Notify: AMLTerm {
         package let bytes: [UInt8]

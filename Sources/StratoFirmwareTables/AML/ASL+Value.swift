@@ -26,6 +26,9 @@ extension ASL {
             Value(AMLEncoding.integer(UInt64(AMLEncoding.eisaIdentifier(text))))
         }
 
+        /// `ToUUID`: what `_DSM` and `_OSC` are called with, as a buffer of 16 bytes.
+        package static func uuid(_ text: String) -> Value { buffer(AMLEncoding.universalIdentifier(text)) }
+
         /// `Buffer`.
         package static func buffer(_ content: [UInt8]) -> Value {
             let size = AMLEncoding.integer(UInt64(content.count))
@@ -86,6 +89,9 @@ extension ASL {
         package static func equal(_ left: Value, _ right: Value) -> Value {
             Value([AMLEncoding.Opcode.logicalEqual] + left.bytes + right.bytes)
         }
+
+        /// `LNotEqual`.
+        package static func notEqual(_ left: Value, _ right: Value) -> Value { not(equal(left, right)) }
 
         /// `LGreater`.
         package static func greater(_ left: Value, _ right: Value) -> Value {
