@@ -185,8 +185,9 @@ func openDescriptorCount() -> Int {
 
 /// Fails the process unless that many descriptors are open once all that is under way has ended.
 func expectDescriptors(_ count: Int) throws {
-    for _ in 0..<200 where openDescriptorCount() != count { usleep(10_000) }
-    guard openDescriptorCount() == count else {
+    // A descriptor that somebody else in the process closes meanwhile is no leak.
+    for _ in 0..<1000 where openDescriptorCount() > count { usleep(10_000) }
+    guard openDescriptorCount() <= count else {
         fatalError("\(openDescriptorCount()) descriptors are open, not \(count)")
     }
 }
