@@ -531,7 +531,7 @@ struct VirtioBlockTests {
         bench.device.pause()
         try bench.putHeader(read, 6)
         try bench.queues[0].offer([.readable(0x40000, 16), .writable(0x80000, 512), .writable(0x80200, 1)])
-        let state = try VirtioMMIOState(decoding: bench.transport.saveState().encoded())
+        let state = try VirtioTransportState(decoding: bench.transport.saveState().encoded())
         let other = try BlockBench(contents, engine: engine)
         // The guest's memory moves with it.
         for base in [0, Guest.highBase] {

@@ -362,7 +362,7 @@ struct VirtioMMIOTransportTests {
         try #require(bench.device.activation).interrupt.queueUsed(0)
         bench.transport.set(Reg.queueSel, 1)
         let saved = bench.transport.saveState()
-        let decoded = try VirtioMMIOState(decoding: saved.encoded())
+        let decoded = try VirtioTransportState(decoding: saved.encoded())
         #expect(decoded == saved)
         let other = try Bench()
         try other.transport.restoreState(decoded)
@@ -381,7 +381,7 @@ struct VirtioMMIOTransportTests {
         let bench = try Bench()
         bench.start()
         let good = bench.transport.saveState()
-        let changes: [(inout VirtioMMIOState) -> Void] = [
+        let changes: [(inout VirtioTransportState) -> Void] = [
             { $0.deviceType = 1 }, { $0.queues.removeLast() }, { $0.status = 0x1F }, { $0.status = 4 },
             { $0.driverFeatures = .max }, { $0.driverFeatures = 0 }, { $0.queues[0].configuration.size = 3 },
             { $0.queues[0].configuration.size = 512 }, { $0.queues[0].configuration.usedRing = 0x8000_0000 },
@@ -404,9 +404,9 @@ struct VirtioMMIOTransportTests {
         bench.start()
         let bytes = bench.transport.saveState().encoded()
         for length in 0..<bytes.count {
-            #expect(throws: StateError.self) { try VirtioMMIOState(decoding: Array(bytes.prefix(length))) }
+            #expect(throws: StateError.self) { try VirtioTransportState(decoding: Array(bytes.prefix(length))) }
         }
-        #expect(throws: StateError.self) { try VirtioMMIOState(decoding: bytes + [0]) }
+        #expect(throws: StateError.self) { try VirtioTransportState(decoding: bytes + [0]) }
         var random = SeededGenerator(99)
         var accepted = 0
         for _ in 0..<3000 {
@@ -415,7 +415,7 @@ struct VirtioMMIOTransportTests {
                 changed[Int.random(in: 0..<changed.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
             }
             let other = try Bench()
-            guard let state = try? VirtioMMIOState(decoding: changed) else { continue }
+            guard let state = try? VirtioTransportState(decoding: changed) else { continue }
             if (try? other.transport.restoreState(state)) != nil { accepted += 1 }
             if let activation = other.device.activation {
                 #expect(activation.features.isSubset(of: other.device.offeredFeatures))

@@ -4,7 +4,7 @@ internal import Synchronization
 /// The interrupt of a memory-mapped transport: two reasons on one line, and the flag that the device gave up.
 ///
 /// Takes no lock: devices call it with theirs held, and virtual CPUs read it with the transport's held.
-final class VirtioMMIOInterrupt: VirtioInterrupt {
+final class VirtioMMIOInterrupt: VirtioTransportInterrupt {
     /// Bits of InterruptStatus (virtio 1.2, 4.2.2, table 4.1).
     enum Reason {
         static let usedBuffer: UInt32 = 1

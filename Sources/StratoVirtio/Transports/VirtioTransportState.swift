@@ -1,7 +1,7 @@
 package import StratoHost
 
-/// What the guest can tell of a memory-mapped transport and the device behind it.
-package struct VirtioMMIOState: Sendable, Hashable {
+/// What the guest can tell of a transport's registers and the device behind them; a transport may have more.
+package struct VirtioTransportState: Sendable, Hashable {
     /// One queue's registers, and how far it has come.
     package struct Queue: Sendable, Hashable {
         package var configuration: QueueConfiguration
@@ -39,7 +39,7 @@ package struct VirtioMMIOState: Sendable, Hashable {
 
     /// The state as bytes.
     package func encoded() -> [UInt8] {
-        var encoder = StateEncoder(version: VirtioMMIOState.version)
+        var encoder = StateEncoder(version: VirtioTransportState.version)
         encoder.put(deviceType)
         encoder.put(status)
         encoder.put(deviceFeaturesSelect)
@@ -66,7 +66,7 @@ package struct VirtioMMIOState: Sendable, Hashable {
     ///
     /// - Throws: `StateError`.
     package init(decoding bytes: [UInt8]) throws(StateError) {
-        var decoder = try StateDecoder(bytes, versions: VirtioMMIOState.version...VirtioMMIOState.version)
+        var decoder = try StateDecoder(bytes, versions: VirtioTransportState.version...VirtioTransportState.version)
         deviceType = try decoder.take()
         status = try decoder.take()
         deviceFeaturesSelect = try decoder.take()
@@ -76,7 +76,7 @@ package struct VirtioMMIOState: Sendable, Hashable {
         interruptStatus = try decoder.take()
         needsReset = try decoder.take("need of a reset")
         let count = Int(try decoder.take(UInt16.self))
-        guard count <= VirtioMMIOState.queueLimit else { throw .invalid("number of queues") }
+        guard count <= VirtioTransportState.queueLimit else { throw .invalid("number of queues") }
         for _ in 0..<count {
             let configuration = QueueConfiguration(
                 size: try decoder.take(), descriptorTable: try decoder.take(), availableRing: try decoder.take(),
@@ -85,7 +85,7 @@ package struct VirtioMMIOState: Sendable, Hashable {
             let position = QueuePosition(nextAvailable: try decoder.take(), nextUsed: try decoder.take())
             queues.append(Queue(configuration: configuration, isReady: isReady, position: position))
         }
-        device = try decoder.take("length of the device's state", atMost: VirtioMMIOState.deviceLimit)
+        device = try decoder.take("length of the device's state", atMost: VirtioTransportState.deviceLimit)
         try decoder.finish()
     }
 }
