@@ -110,8 +110,7 @@ private enum ModelSpecificRegister {
     static let syscallMask: UInt32 = 0xC000_0084
     static let kernelGSBase: UInt32 = 0xC000_0102
 
-    /// MTRRs on, and write-back memory where none says otherwise: without them Linux leaves the PAT alone (SDM, volume 3A,
-    /// 12.11.2.1).
+    /// MTRRs on, and write-back memory where none says otherwise (SDM, volume 3A, 12.11.2.1).
     static let mtrrEnabledWriteBack: UInt64 = 1 << 11 | 6
 
     /// Fast string operations are on (SDM, volume 4, table 2-2).
@@ -189,7 +188,16 @@ extension KVMProcessor {
             (ModelSpecificRegister.cstar, 0), (ModelSpecificRegister.syscallMask, 0),
             (ModelSpecificRegister.kernelGSBase, 0), (ModelSpecificRegister.timeStampCounter, 0),
             (ModelSpecificRegister.miscEnable, ModelSpecificRegister.miscEnableFastStrings),
-            (ModelSpecificRegister.mtrrDefaultType, ModelSpecificRegister.mtrrEnabledWriteBack),
+        ])
+    }
+
+    /// Makes all memory write-back, as firmware does on every processor before a system is started: Linux leaves the PAT
+    /// alone where the MTRRs are off, and complains of processors that disagree.
+    ///
+    /// - Throws: `KVMError`.
+    package func enableMemoryTypes() throws(KVMError) {
+        try setModelSpecificRegisters([
+            (ModelSpecificRegister.mtrrDefaultType, ModelSpecificRegister.mtrrEnabledWriteBack)
         ])
     }
 

@@ -207,6 +207,7 @@ package final class MicroVMBoard: Sendable {
                 try processor.setIdentification(
                     identification.entries(for: index, of: topology, hasTSCDeadline: hasDeadline))
                 try processor.wireLocalInterrupts()
+                try processor.enableMemoryTypes()
                 return processor
             }
         }
