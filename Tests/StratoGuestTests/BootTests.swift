@@ -31,8 +31,8 @@ extension GuestTests {
         }
 
         @Test(
-            "Every format of our kernel reaches user space from a disk, and powers off by ACPI", .short,
-            arguments: GuestKernel.Format.allCases)
+            "Every format of our kernel reaches user space from a disk, and powers off by ACPI",
+            .short, arguments: GuestKernel.Format.allCases)
         func formats(_ format: GuestKernel.Format) throws {
             var setup = GuestSetup.checking("up", root: try DiskImage.rootFileSystem(in: directory))
             setup.kernel = .microVM(format)
@@ -136,8 +136,8 @@ extension GuestTests {
         }
 
         @Test(
-            "Our kernels log nothing of level warning or worse about the machine", .full,
-            arguments: [GuestKernel.microVM(), .withoutACPI()])
+            "Our kernels log nothing of level warning or worse about the machine",
+            .full, arguments: [GuestKernel.microVM(), .withoutACPI()])
         func cleanKernelLog(_ kernel: GuestKernel) throws {
             let root = try DiskImage.rootFileSystem(in: directory)
             var setup = GuestSetup.checking(

@@ -44,8 +44,8 @@ extension GuestTests {
         }
 
         @Test(
-            "What a guest was told is flushed survives a kill of the monitor, all of it: raw disk", .full,
-            arguments: DiskMode.all.prefix(3))
+            "What a guest was told is flushed survives a kill of the monitor, all of it: raw disk",
+            .full, arguments: DiskMode.all.prefix(3))
         func killedMonitorRawDisk(_ mode: DiskMode) throws {
             let root = try DiskImage.rootFileSystem(in: directory)
             let data = try DiskImage.empty(in: directory, name: "data", mebibytes: 8)
@@ -128,8 +128,8 @@ extension GuestTests {
         }
 
         @Test(
-            "Every way to reach the file gives back what was written, to the guest and to the host", .full,
-            arguments: DiskMode.all)
+            "Every way to reach the file gives back what was written, to the guest and to the host",
+            .full, arguments: DiskMode.all)
         func modes(_ mode: DiskMode) throws {
             let root = try DiskImage.rootFileSystem(in: directory)
             let data = try DiskImage.empty(in: directory, name: "data", mebibytes: 16)

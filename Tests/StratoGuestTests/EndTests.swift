@@ -48,8 +48,8 @@ extension GuestTests {
         init() throws { directory = try ScratchDirectory() }
 
         @Test(
-            "Each way to end has its reason in the SHUTDOWN event, its exit status, and leaves no socket", .full,
-            arguments: EndCase.all)
+            "Each way to end has its reason in the SHUTDOWN event, its exit status, and leaves no socket",
+            .full, arguments: EndCase.all)
         func ends(_ end: EndCase) throws {
             let check: String
             var guestEnd = "none"

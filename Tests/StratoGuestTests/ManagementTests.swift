@@ -166,20 +166,19 @@ extension GuestTests {
             }
         }
 
+        private static let noClient: Comment = "STRATOVIRT_QMP_PYTHON names no Python with qemu.qmp"
+
         @Test(
-            "QEMU's own client, the PyPI package qemu.qmp, drives a running guest",
-            .short,
-            .enabled(
-                if: GuestEnvironment.pythonWithQMP != nil || GuestEnvironment.isUnattended,
-                "STRATOVIRT_QMP_PYTHON names no Python with qemu.qmp"))
+            "QEMU's own client, the PyPI package qemu.qmp, drives a running guest", .short,
+            .enabled(if: GuestEnvironment.pythonWithQMP != nil || GuestEnvironment.isUnattended, noClient))
         func independentClient() throws {
-            let python = try #require(GuestEnvironment.pythonWithQMP, "STRATOVIRT_QMP_PYTHON names no Python with qemu.qmp")
+            let python = try #require(GuestEnvironment.pythonWithQMP, Self.noClient)
             var setup = GuestSetup.checking("wait-power-button", root: try DiskImage.rootFileSystem(in: directory))
             setup.hasQMP = true
             try GuestMachine.run(setup, in: directory) { guest in
                 try guest.waitFor("GUEST-CHECK wait-power-button ready")
-                let output = try HostTool.check(
-                    python, [GuestEnvironment.sourceRoot + "/Lab/drive-with-qemu-qmp", guest.qmpSocket])
+                let script = GuestEnvironment.sourceRoot + "/Lab/drive-with-qemu-qmp"
+                let output = try HostTool.check(python, [script, guest.qmpSocket])
                 let lines = output.split(separator: "\n").map(String.init)
                 #expect(
                     lines == [

@@ -90,5 +90,45 @@ extension GuestTests {
                 #expect(GuestCheckReport(try String(contentsOfFile: output, encoding: .utf8)).hasPassed)
             }
         }
+
+        @Test("A pseudo terminal is told by QMP, and whoever opens it talks to the guest", .full)
+        func pseudoTerminal() throws {
+            var setup = GuestSetup.shell(root: try DiskImage.rootFileSystem(in: directory))
+            setup.serial = "pty"
+            setup.hasQMP = true
+            try GuestMachine.run(setup, in: directory) { guest in
+                let monitor = try guest.connectQMP()
+                let devices = try #require(try monitor.execute("query-chardev") as? [[String: Any]])
+                let name = try #require(devices.compactMap { $0["filename"] as? String }.first { $0.hasPrefix("pty:") })
+                try talk(by: SerialClient(terminal: String(name.dropFirst(4))))
+                try monitor.execute("quit")
+                try guest.waitForEnd()
+            }
+        }
+
+        @Test("A socket takes one client after the other, and is gone with the monitor", .full)
+        func socket() throws {
+            let path = directory.file("serial.sock")
+            var setup = GuestSetup.shell(root: try DiskImage.rootFileSystem(in: directory))
+            setup.serial = "socket,path=\(path),server,nowait"
+            setup.hasQMP = true
+            try GuestMachine.run(setup, in: directory) { guest in
+                let monitor = try guest.connectQMP()
+                // The machine is there once this is answered, and so is its socket.
+                #expect(try monitor.execute("query-chardev") is [Any])
+                for _ in 1...2 { try talk(by: SerialClient(socket: path)) }
+                try monitor.execute("quit")
+                try guest.waitForEnd()
+                #expect(!FileManager.default.fileExists(atPath: path))
+            }
+        }
+
+        private func talk(by client: SerialClient) throws {
+            // What the guest said before may have gone to nobody: a new line gets a new prompt.
+            try client.type("")
+            try client.waitFor("# ")
+            try client.type("echo heard-$((20 + 22))")
+            try client.waitFor("heard-42")
+        }
     }
 }

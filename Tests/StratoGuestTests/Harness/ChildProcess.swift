@@ -38,7 +38,9 @@ final class ChildProcess: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - path: a file, or a name that is looked for in PATH.
+    ///   - arguments: without the program's own name.
     ///   - environment: added to this process's own.
+    ///   - kind: where standard input and output lead.
     /// - Throws: `GuestFailure` if it cannot be started.
     init(_ path: String, _ arguments: [String], environment: [String: String] = [:], terminal kind: Terminal = .pipes) throws {
         // A program that has ended tells it by the result of a write.
@@ -178,8 +180,8 @@ final class ChildProcess: @unchecked Sendable {
         while written < bytes.count {
             var poller = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
             guard poll(&poller, 1, Int32(seconds * 1000)) > 0 else { break }
-            let count = bytes.withUnsafeBytes {
-                Glibc.write(descriptor, $0.baseAddress?.advanced(by: written), $0.count - written)
+            let count = bytes.withUnsafeBytes { buffer in
+                Glibc.write(descriptor, buffer.baseAddress?.advanced(by: written), buffer.count - written)
             }
             if count < 0, errno == EAGAIN || errno == EINTR { continue }
             guard count > 0 else { break }

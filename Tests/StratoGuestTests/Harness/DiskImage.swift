@@ -72,9 +72,11 @@ struct DiskImage: Sendable {
         return target
     }
 
-    /// What a forced check without any repair finds in the ext4 file system, nil if all is well.
+    /// Checks the ext4 file system in the image, without any repair but what its journal says.
     ///
     /// - Parameter replaysJournal: false after a clean end, where nothing is left to replay.
+    /// - Returns: what is wrong, nil if all is well.
+    /// - Throws: `GuestFailure` if it could not be checked.
     func fileSystemErrors(replaysJournal: Bool) throws -> String? {
         if replaysJournal {
             // `-p` stops with 4 at whatever the journal alone does not put right.

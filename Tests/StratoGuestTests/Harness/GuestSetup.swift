@@ -96,8 +96,8 @@ struct GuestSetup: Sendable {
         if let ramdisk { result += ["-initrd", ramdisk.path] }
         result += ["-append", (console + words).joined(separator: " ")]
         for (index, disk) in disks.enumerated() {
-            let drive =
-                ["file=\(disk.image.path)", "id=drive\(index)", "readonly=\(disk.isReadOnly ? "on" : "off")"] + disk.options
+            let access = "readonly=\(disk.isReadOnly ? "on" : "off")"
+            let drive = ["file=\(disk.image.path)", "id=drive\(index)", access] + disk.options
             let device = ["virtio-blk-device", "drive=drive\(index)", "id=disk\(index)"] + disk.deviceOptions
             result += ["-drive", drive.joined(separator: ","), "-device", device.joined(separator: ",")]
         }

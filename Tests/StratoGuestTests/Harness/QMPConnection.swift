@@ -34,15 +34,19 @@ final class QMPConnection {
 
     /// Connects, waiting for the socket to appear, and reads the greeting.
     ///
-    /// - Parameter isAlive: false once there is nobody left to wait for.
+    /// - Parameters:
+    ///   - path: the server's socket.
+    ///   - seconds: given to the server to be there and to greet.
+    ///   - isAlive: false once there is nobody left to wait for.
+    /// - Throws: `GuestFailure` if there is no greeting.
     init(path: String, within seconds: TimeInterval = Patience.monitor, isAlive: () -> Bool = { true }) throws {
         let deadline = Date(timeIntervalSinceNow: seconds)
-        var connected = QMPConnection.connect(path)
+        var connected = UnixSocket.connect(path)
         while connected < 0 {
             let reason = String(cString: strerror(-connected))
             guard Date() < deadline, isAlive() else { throw GuestFailure("no QMP server at \(path): \(reason)") }
             usleep(5000)
-            connected = QMPConnection.connect(path)
+            connected = UnixSocket.connect(path)
         }
         descriptor = connected
         do {
@@ -133,30 +137,6 @@ final class QMPConnection {
     }
 
     // MARK: Bytes
-
-    private static func connect(_ path: String) -> Int32 {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return -errno }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            close(descriptor)
-            return -ENAMETOOLONG
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard result == 0 else {
-            let code = errno
-            close(descriptor)
-            return -code
-        }
-        return descriptor
-    }
 
     private func send(_ data: Data) throws {
         var sent = 0

@@ -5,7 +5,7 @@ import StratoKVM
 import StratoMemory
 import Testing
 
-@Suite("KVM", .enabled(if: hasKVM, "there is no usable /dev/kvm"))
+@Suite("KVM", .enabled(if: hasKVM, "there is no usable /dev/kvm"), .serialized)
 struct KVMMachineTests {
     private typealias Visit = FlatGuest.Visit
 
@@ -54,6 +54,7 @@ struct KVMMachineTests {
         .enabled(if: refusesUnknownRegisters, "this host's KVM is told to ignore unknown registers"))
     func unknownRegister() throws {
         let guest = try FlatGuest { $0.stop() }
+        guest.end()
         let error = #expect(throws: KVMError.self) {
             try guest.processor.setModelSpecificRegisters([(number: 0x10, value: 0), (number: 0xDEAD_BEEF, value: 1)])
         }

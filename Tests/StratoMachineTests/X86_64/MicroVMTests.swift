@@ -55,7 +55,7 @@ struct MicroVMBoardTests {
     }
 }
 
-@Suite("A microVM", .enabled(if: hasKVM, "there is no usable /dev/kvm"))
+@Suite("A microVM", .enabled(if: hasKVM, "there is no usable /dev/kvm"), .serialized)
 struct MicroVMTests {
     /// A microVM with a stub in the first slot for other devices, which runs a program.
     private final class Guest: Sendable {

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 /// x86 machine code that is written down byte by byte, with names for the places that jumps go to.
 struct MachineCode {
     private(set) var bytes: [UInt8] = []
@@ -79,3 +80,4 @@ extension FixedWidthInteger {
         (0..<Self.bitWidth / 8).map { UInt8(truncatingIfNeeded: self >> ($0 * 8)) }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Testing
 
 /// Something that a driver must not do, and what becomes of the device.
@@ -46,3 +47,4 @@ struct HostileCase: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 }
+#endif

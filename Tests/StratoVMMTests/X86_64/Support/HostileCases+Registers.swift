@@ -1,3 +1,4 @@
+#if arch(x86_64)
 extension HostileCase {
     private static let patterns: [UInt64] = [0, .max, 0x5555_5555_5555_5555, 0x8000_0000_8000_0001]
     private static let widths = [1, 2, 4, 8]
@@ -76,5 +77,6 @@ extension HostileCase {
             }),
     ]
 
-    static let all = chains + rings + requests + registers
+    static let all = chains + rings + requests + registers + random
 }
+#endif

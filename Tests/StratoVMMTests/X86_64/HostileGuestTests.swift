@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Foundation
 import StratoHost
 import StratoMemory
@@ -98,7 +99,7 @@ struct HostileGuest {
     }
 }
 
-@Suite("Hostile guests", .enabled(if: hasKVM, "there is no usable /dev/kvm"))
+@Suite("Hostile guests", .enabled(if: hasKVM, "there is no usable /dev/kvm"), .serialized)
 struct HostileGuestTests {
     @Test(
         "The device deals with it as the specification says, and serves the guest again after a reset", arguments: HostileCase.all
@@ -176,3 +177,4 @@ struct HostileGuestTests {
         printReport(of: child)
     }
 }
+#endif

@@ -1,10 +1,11 @@
+#if arch(x86_64)
 import Foundation
 import StratoKVM
 import Testing
 
 @testable import StratoVMM
 
-@Suite("What keeps a machine from being built", .enabled(if: hasKVM, "there is no usable /dev/kvm"))
+@Suite("What keeps a machine from being built", .enabled(if: hasKVM, "there is no usable /dev/kvm"), .serialized)
 struct MachineErrorTests {
     /// A configuration that goes wrong, and what the one line about it must contain.
     struct Case: Sendable, CustomTestStringConvertible {
@@ -134,3 +135,4 @@ struct MachineErrorTests {
         }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Foundation
 
 /// A kernel of one page: an interpreter in long mode that runs a `GuestProgram`, in a file that a machine starts as it does
@@ -340,3 +341,4 @@ struct TinyKernel {
         return file + code
     }
 }
+#endif

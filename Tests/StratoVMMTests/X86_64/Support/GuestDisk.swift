@@ -1,3 +1,4 @@
+#if arch(x86_64)
 /// A virtio block device behind memory-mapped registers, as a guest sees it (virtio 1.2, 4.2 and 5.2).
 struct GuestDisk {
     enum Register {
@@ -165,15 +166,15 @@ extension GuestProgram {
         wait(for: 0, at: GuestDisk.register(GuestDisk.Register.status))
     }
 
-    /// Goes up to FEATURES_OK, which the device must keep.
-    mutating func negotiate(_ features: UInt64 = GuestDisk.Feature.version1) {
+    /// Goes up to FEATURES_OK, which the device must keep if it has been reset before.
+    mutating func negotiate(_ features: UInt64 = GuestDisk.Feature.version1, isAwaited: Bool = true) {
         typealias Status = GuestDisk.Status
         let status = GuestDisk.register(GuestDisk.Register.status)
         write(Status.acknowledge, to: status)
         write(Status.acknowledge | Status.driver, to: status)
         writeFeatures(features)
         write(Status.acknowledge | Status.driver | Status.featuresOK, to: status)
-        wait(for: Status.featuresOK, at: status, mask: Status.featuresOK)
+        if isAwaited { wait(for: Status.featuresOK, at: status, mask: Status.featuresOK) }
     }
 
     mutating func writeFeatures(_ features: UInt64) {
@@ -226,3 +227,4 @@ extension GuestProgram {
         wait(for: UInt64(count), at: area.usedIndex, mask: 0xFFFF, width: 2, isHalted: isHalted)
     }
 }
+#endif

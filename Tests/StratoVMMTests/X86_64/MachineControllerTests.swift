@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Foundation
 import StratoHost
 import StratoKVM
@@ -6,7 +7,7 @@ import Testing
 
 @testable import StratoVMM
 
-@Suite("A machine's life", .enabled(if: hasKVM, "there is no usable /dev/kvm"))
+@Suite("A machine's life", .enabled(if: hasKVM, "there is no usable /dev/kvm"), .serialized)
 struct MachineControllerTests {
     /// Counts the guest's starts, in memory that a reset leaves alone, and then counts on for ever.
     private struct CountingGuest {
@@ -404,3 +405,4 @@ struct MachineControllerTests {
         #expect(machine.controller.characterDevices.map(\.label) == ["line"])
     }
 }
+#endif

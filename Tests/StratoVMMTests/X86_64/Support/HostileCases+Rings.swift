@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import StratoVMM
 
 extension HostileCase {
@@ -241,3 +242,4 @@ extension HostileCase {
             }, outcome: .needsReset)
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Foundation
 import Testing
 
@@ -25,7 +26,7 @@ final class Neighbour: Sendable {
         kernel.program.enableSerialInterrupt()
         kernel.program.startDisk(area)
         kernel.program.loopForever { program in
-            let byte = program.waitForSerialByte()
+            program.waitForSerialByte()
             program.write(0, to: area.data, width: 8)
             program.write(UInt64(GuestDisk.Answer.pending), to: area.status, width: 1)
             program.add(1, to: area.availableIndex, width: 2)
@@ -35,7 +36,6 @@ final class Neighbour: Sendable {
             program.wait(for: HostileGuest.sectorMagic, at: area.data, width: 8)
             program.write(
                 GuestDisk.Interrupt.usedBuffer, to: GuestDisk.register(GuestDisk.Register.interruptAcknowledge))
-            _ = byte
             program.portWrite(UInt64(UInt8(ascii: "!")), to: GuestProgram.Port.serial)
         }
         machine = try ControlledMachine(kernel) { configuration, scratch in
@@ -59,3 +59,4 @@ final class Neighbour: Sendable {
         return Foundation.read(line, &byte, 1) == 1 && byte == UInt8(ascii: "!")
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 extension HostileCase {
     private typealias Flag = RingArea.Flag
     private typealias Request = GuestDisk.Request
@@ -133,3 +134,4 @@ extension HostileCase {
         ranges("zeroes of a good range and a bad one", Answer.ioError, [(8, 1, 0), (sectors, 1, 0)]),
     ]
 }
+#endif

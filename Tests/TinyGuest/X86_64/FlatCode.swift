@@ -1,3 +1,4 @@
+#if arch(x86_64)
 /// What a guest of a few instructions starts with in 32-bit protected mode, without paging: every address is a physical one.
 enum FlatCode {
     /// Places in the guest's memory.
@@ -16,3 +17,4 @@ enum FlatCode {
         address.littleEndianBytes + codeSelector.littleEndianBytes + UInt16(0x8E00).littleEndianBytes + [0, 0]
     }
 }
+#endif

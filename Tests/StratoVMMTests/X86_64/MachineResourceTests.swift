@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Foundation
 import StratoKVM
 import StratoMemory
@@ -182,3 +183,4 @@ struct MachineResourceTests {
         printReport(of: child)
     }
 }
+#endif

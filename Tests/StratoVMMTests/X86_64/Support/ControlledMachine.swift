@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import Foundation
 import StratoHost
 import StratoMemory
@@ -9,13 +10,9 @@ import Testing
 /// Keeps what is logged.
 final class CollectingSink: LogSink {
     private let lines = Mutex<[(level: LogLevel, message: String)]>([])
-    private let onLine: @Sendable (String) -> Void
-
-    init(onLine: @escaping @Sendable (String) -> Void = { _ in }) { self.onLine = onLine }
 
     func write(_ level: LogLevel, _ message: String) {
         lines.withLock { $0.append((level, message)) }
-        onLine(message)
     }
 
     var messages: [String] { lines.withLock { $0.map(\.message) } }
@@ -35,10 +32,9 @@ final class ControlledMachine: Sendable {
 
     /// - Parameters:
     ///   - kernel: written to a file of its own.
-    ///   - log: gets what the machine logs, everything down to debug lines.
     ///   - adjust: adds to a configuration that has the kernel and the memory.
     convenience init(
-        _ kernel: TinyKernel = TinyKernel(), as format: TinyKernel.Format = .raw, log: CollectingSink = CollectingSink(),
+        _ kernel: TinyKernel = TinyKernel(), as format: TinyKernel.Format = .raw,
         adjust: (inout VirtualMachineConfiguration, Scratch) throws -> Void = { _, _ in }
     ) throws {
         let scratch = try Scratch()
@@ -49,14 +45,13 @@ final class ControlledMachine: Sendable {
         configuration.memory.path = scratch.file("memory")
         try adjust(&configuration, scratch)
         try configuration.validate()
-        try self.init(unchecked: configuration, scratch, log: log)
+        try self.init(unchecked: configuration, scratch)
     }
 
-    init(
-        unchecked configuration: VirtualMachineConfiguration, _ scratch: Scratch, log: CollectingSink = CollectingSink()
-    ) throws {
+    /// A machine of a configuration that was not checked; it logs everything down to debug lines.
+    init(unchecked configuration: VirtualMachineConfiguration, _ scratch: Scratch) throws {
         self.scratch = scratch
-        self.log = log
+        log = CollectingSink()
         thread = try EventLoopThread(name: "control")
         controller = MachineController(
             configuration, loop: thread.loop, logger: Logger(sink: log, level: .debug))
@@ -111,3 +106,4 @@ final class ControlledMachine: Sendable {
         try memory().load(UInt64.self, at: GuestAddress(result.address))
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 /// What a tiny guest does, step by step: a table that its interpreter runs.
 struct GuestProgram {
     /// One entry of the table, 32 bytes.
@@ -178,6 +179,7 @@ extension GuestProgram {
     }
 
     /// Waits for a byte on the serial port, and reads it.
+    @discardableResult
     mutating func waitForSerialByte() -> Result {
         waitHalted(for: 1, atPort: Port.serial + 5, mask: 1)
         return portRead(Port.serial)
@@ -193,3 +195,4 @@ extension GuestProgram {
         portWrite(1, to: 0x21)
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if arch(x86_64)
 import StratoVMM
 
 extension HostileCase {
@@ -226,3 +227,4 @@ extension HostileCase {
         },
     ]
 }
+#endif
