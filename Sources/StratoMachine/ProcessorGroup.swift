@@ -178,6 +178,8 @@ package final class ProcessorGroup: Sendable {
                 processor.acknowledgeExitRequest()
                 guard isRunningWanted else { return }
             case .shutdown:
+                // On purpose (`reboot=t`) or not: whoever looks for the reason of a reset has to see which it was.
+                limiter.log(.info, "vcpu\(processor.index): triple fault")
                 return report(.reset)
             case .systemEvent(let type):
                 return report(ProcessorGroup.request(forSystemEvent: type))

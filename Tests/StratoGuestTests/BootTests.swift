@@ -171,7 +171,6 @@ extension GuestTests {
         func bootMarkers(_ areOn: Bool) throws {
             var setup = GuestSetup.shell(root: try DiskImage.rootFileSystem(in: directory))
             setup.machine = areOn ? "microvm,boot-markers=on" : "microvm"
-            setup.options = ["-D"]
             setup.hasQMP = true
             try GuestMachine.run(setup, in: directory) { guest in
                 try guest.waitForShell()

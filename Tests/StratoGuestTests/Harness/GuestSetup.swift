@@ -102,6 +102,7 @@ struct GuestSetup: Sendable {
             result += ["-drive", drive.joined(separator: ","), "-device", device.joined(separator: ",")]
         }
         if hasQMP { result += ["-qmp", "unix:\(qmpSocket),server,nowait"] }
-        return result + ["-serial", serial] + options
+        // The log, on standard error, tells how a machine ended that should not have.
+        return result + ["-serial", serial, "-D"] + options
     }
 }

@@ -127,9 +127,6 @@ struct ProcessorGroupTests {
     @Test("Machines made and ended in one process give back every descriptor and thread")
     func nothingLeaks() async {
         await #expect(processExitsWith: .success) {
-            func count(_ directory: String) throws -> Int {
-                try FileManager.default.contentsOfDirectory(atPath: directory).count
-            }
             func cycle() throws {
                 let guest = try TinyMachine([0xE6, 0x10, 0xEB, 0xFC], processors: 2)
                 try guest.group.start()
@@ -138,17 +135,11 @@ struct ProcessorGroupTests {
                 guest.group.end()
             }
             try cycle()
-            let descriptors = try count("/proc/self/fd")
-            let threads = try count("/proc/self/task")
+            let descriptors = try OpenResources.descriptors()
+            let threads = try OpenResources.threads()
             for _ in 0..<30 { try cycle() }
-            #expect(try count("/proc/self/fd") <= descriptors)
-            // One that was joined may still be listed for a moment.
-            var patience = 5000
-            while try count("/proc/self/task") > threads, patience > 0 {
-                usleep(1000)
-                patience -= 1
-            }
-            #expect(patience > 0)
+            #expect(try OpenResources.wait(forThreads: threads))
+            #expect(try OpenResources.descriptors() <= descriptors)
         }
     }
 

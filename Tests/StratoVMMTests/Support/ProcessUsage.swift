@@ -11,14 +11,9 @@ struct ProcessUsage: Equatable, CustomStringConvertible {
 
     /// Looks at the process, after giving the host what the C library's allocator keeps without need.
     ///
-    /// A thread that was joined may still be listed for a moment: up to a time limit it is waited for that there are no more
-    /// than `threads`.
+    /// - Parameter threads: how many are expected; up to a time limit it is waited for that there are no more.
     static func measure(expecting threads: Int? = nil) throws -> ProcessUsage {
-        var patience = 5000
-        while let threads, try count("/proc/self/task") > threads, patience > 0 {
-            usleep(1000)
-            patience -= 1
-        }
+        if let threads { _ = try OpenResources.wait(forThreads: threads) }
         giveBackFreeMemory()
         let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
         let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") })
@@ -26,7 +21,7 @@ struct ProcessUsage: Equatable, CustomStringConvertible {
             line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) })
         let maps = try String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
         return ProcessUsage(
-            descriptors: try count("/proc/self/fd"), threads: try count("/proc/self/task"),
+            descriptors: try OpenResources.descriptors(), threads: try OpenResources.threads(),
             mappings: maps.split(separator: "\n").count, anonymousKiB: anonymous)
     }
 
@@ -34,10 +29,6 @@ struct ProcessUsage: Equatable, CustomStringConvertible {
     private static func giveBackFreeMemory() {
         guard let symbol = dlsym(nil, "malloc_trim") else { return }
         _ = unsafeBitCast(symbol, to: (@convention(c) (Int) -> Int32).self)(0)
-    }
-
-    private static func count(_ directory: String) throws -> Int {
-        try FileManager.default.contentsOfDirectory(atPath: directory).count
     }
 
     /// Says what has come to stay since `before`, and records an issue if that is more than chance.

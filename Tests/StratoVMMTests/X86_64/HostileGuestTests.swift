@@ -105,7 +105,7 @@ struct HostileGuestTests {
         "The device deals with it as the specification says, and serves the guest again after a reset", arguments: HostileCase.all
     )
     func refused(_ hostile: HostileCase) throws {
-        let guest = HostileGuest(hostile, repeated: 3)
+        let guest = HostileGuest(hostile)
         let machine = try ControlledMachine(guest.kernel) { try HostileGuest.addDisk(&$0, $1) }
         let reason = try machine.run(seconds: 20)
         let state = try HostileGuest.state(of: machine)
@@ -114,7 +114,7 @@ struct HostileGuestTests {
 
     @Test("Memory in two parts has two ends, and nothing between", arguments: HostileCase.splitChains)
     func refusedAtTheGap(_ hostile: HostileCase) throws {
-        let guest = HostileGuest(hostile, repeated: 3)
+        let guest = HostileGuest(hostile)
         let machine = try ControlledMachine(guest.kernel) { configuration, scratch in
             configuration.memory.size = HostileCase.splitMemory
             try HostileGuest.addDisk(&configuration, scratch)
@@ -146,7 +146,11 @@ struct HostileGuestTests {
         #expect(reason == .guestShutdown, "\(state)")
         #expect(try Data(contentsOf: URL(fileURLWithPath: machine.scratch.file("disk"))) == disk)
     }
+}
 
+/// In a process of its own, whose memory nobody else changes.
+@Suite("A hostile guest's host", .enabled(if: hasKVM, "there is no usable /dev/kvm"))
+struct HostileGuestHostTests {
     @Test("Beside a guest that does all of it, the process neither grows nor fills its log, and its neighbour goes on")
     func neighbourGoesOn() async {
         let child = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
@@ -155,7 +159,7 @@ struct HostileGuestTests {
             /// One machine after the other does its harm; each is gone before the next.
             func run(_ cases: [HostileCase]) throws {
                 for hostile in cases {
-                    let machine = try ControlledMachine(HostileGuest(hostile, repeated: 3).kernel) {
+                    let machine = try ControlledMachine(HostileGuest(hostile, repeated: 2).kernel) {
                         try HostileGuest.addDisk(&$0, $1)
                     }
                     try machine.controller.start()
