@@ -1,6 +1,6 @@
 internal import Glibc
 package import StratoHost
-internal import StratoMemory
+package import StratoMemory
 
 /// A kernel or an initial RAM disk: a file that stays open, so that a reset loads the same one again.
 package final class BootFile: Sendable {
@@ -12,7 +12,7 @@ package final class BootFile: Sendable {
     /// In bytes, at least 1; what is added to the file later is not seen.
     package let size: UInt64
 
-    private let descriptor: OwnedDescriptor
+    fileprivate let descriptor: OwnedDescriptor
 
     /// Takes an open file.
     ///
@@ -62,6 +62,17 @@ package final class BootFile: Sendable {
         } catch {
             throw self.error(error.reason)
         }
+    }
+}
+
+extension BootFile {
+    /// Copies a part of the file straight into guest memory, for a guest that asks for it.
+    ///
+    /// - Throws: `LinuxError` of the read, with EIO for a file that has become shorter.
+    package func read(
+        offset: UInt64, count: Int, to address: GuestAddress, in memory: GuestMemory
+    ) throws(LinuxError) {
+        try memory.load(from: descriptor, offset: offset, count: count, at: address)
     }
 }
 

@@ -10,6 +10,8 @@ package final class KVMVirtualMachine: Sendable {
     package let memory: GuestMemory
     private let descriptor: OwnedDescriptor
     private let isIRQFDAvailable: Bool
+    /// The first number that no memory slot has.
+    private let nextSlot: Atomic<UInt32>
 
     /// Makes a machine without virtual CPUs or interrupt controller over a guest's memory.
     ///
@@ -40,6 +42,7 @@ package final class KVMVirtualMachine: Sendable {
             slot += 1
         }
         isIRQFDAvailable = system.capability(KVM_CAP_IRQFD) != 0
+        nextSlot = Atomic(slot)
         self.system = system
         self.memory = memory
         self.descriptor = descriptor
@@ -57,11 +60,32 @@ package final class KVMVirtualMachine: Sendable {
         try KVMProcessor(machine: self, index: index)
     }
 
-    /// The line with a global system interrupt number.
+    /// The line with a global system interrupt number, for a device that pulses it.
     ///
     /// - Throws: `KVMError`.
     package func interruptLine(_ number: UInt32) throws(KVMError) -> KVMInterruptLine {
         try KVMInterruptLine(machine: self, number: number, usesEvent: isIRQFDAvailable)
+    }
+
+    /// The line with a global system interrupt number, for devices that set its level: without an eventfd, whose every
+    /// signal is a rise and a fall.
+    ///
+    /// - Throws: `KVMError`.
+    package func levelInterruptLine(_ number: UInt32) throws(KVMError) -> KVMInterruptLine {
+        try KVMInterruptLine(machine: self, number: number, usesEvent: false)
+    }
+
+    /// Memory that the guest reads and executes but whose writes come as `mmioWrite`; not there until it is mapped.
+    ///
+    /// - Parameter contents: one region, at the guest addresses where it is to be.
+    /// - Throws: `KVMError` on a host without such memory, or for contents of several regions.
+    package func makeReadOnlyMemory(_ contents: GuestMemory) throws(KVMError) -> KVMReadOnlyMemory {
+        guard system.capability(KVM_CAP_READONLY_MEM) != 0 else {
+            throw KVMError("KVM on this host has no read-only memory, which firmware in flash needs")
+        }
+        guard contents.ranges.count == 1 else { throw KVMError("read-only memory has one region") }
+        let slot = nextSlot.wrappingAdd(1, ordering: .relaxed).oldValue
+        return KVMReadOnlyMemory(machine: self, contents: contents, slot: slot)
     }
 
     func setIRQ(_ number: UInt32, level: Bool) -> Int32 {

@@ -182,6 +182,8 @@ static inline int csl_kvm_transfer_msrs(int fd, int writes, struct kvm_msr_entry
     return result;
 }
 
+static inline uint32_t csl_kvm_mem_readonly(void) { return KVM_MEM_READONLY; }
+
 static inline uint32_t csl_kvm_pit_speaker_dummy(void) { return KVM_PIT_SPEAKER_DUMMY; }
 
 static inline uint32_t csl_lapic_register(const struct kvm_lapic_state *_Nonnull state, uint32_t offset) {

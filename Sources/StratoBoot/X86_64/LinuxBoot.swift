@@ -18,6 +18,9 @@ package struct LinuxBoot: Sendable {
     /// Where among them the RSDP is, nil without ACPI.
     package let rsdpAddress: UInt64?
 
+    /// What beside the first MiB the kernel is told to leave alone.
+    package var reservedRanges: [GuestRange] = []
+
     /// - Parameters:
     ///   - kernel: a bzImage, an ELF vmlinux or a raw kernel.
     ///   - ramdisk: the initial RAM disk, nil for none.
@@ -93,7 +96,7 @@ package struct LinuxBoot: Sendable {
         try write(commandLine, to: memory, at: BootLayout.commandLine)
         for table in tables { try write(table.bytes, to: memory, at: table.address) }
         try writeBaseMemoryWords(to: memory)
-        let map = MemoryMap.entries(memory.ranges)
+        let map = MemoryMap.entries(memory.ranges, reserved: reservedRanges)
         switch plan.mode {
         case .long64:
             try writeDescriptorTables(BootLayout.gdtEntries, to: memory)

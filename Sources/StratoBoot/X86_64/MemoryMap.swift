@@ -16,7 +16,7 @@ enum MemoryMap {
     }
 
     /// The map of a machine with this RAM: ascending, the first range from 0 to somewhere above 1 MiB.
-    static func entries(_ ranges: [GuestRange]) -> [Entry] {
+    static func entries(_ ranges: [GuestRange], reserved: [GuestRange] = []) -> [Entry] {
         var entries = [
             Entry(base: 0, size: BootLayout.ebda, kind: .usable),
             Entry(base: BootLayout.ebda, size: BootLayout.baseMemoryEnd - BootLayout.ebda, kind: .reserved),
@@ -28,7 +28,8 @@ enum MemoryMap {
             let base = max(range.base.value, BootLayout.extendedMemory)
             if end > base { entries.append(Entry(base: base, size: end - base, kind: .usable)) }
         }
-        return entries
+        entries += reserved.map { Entry(base: $0.base.value, size: $0.size, kind: .reserved) }
+        return entries.sorted { $0.base < $1.base }
     }
 }
 

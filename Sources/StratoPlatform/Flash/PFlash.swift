@@ -116,7 +116,8 @@ package final class PFlash: BusDevice {
         }
     }
 
-    private func flushOrLog() {
+    /// As `flush`; a failure is told in the log.
+    package func flushOrLog() {
         do throws(LinuxError) {
             try flush()
         } catch {
