@@ -70,7 +70,10 @@ let package = Package(
             ]),
         module(
             "StratoVMM",
-            ["StratoHost", "StratoMemory", "StratoKVM", "StratoDisk", "StratoBoot", "StratoVirtio", "StratoMachine"]),
+            [
+                "StratoHost", "StratoFirmwareTables", "StratoMemory", "StratoKVM", "StratoDisk", "StratoBoot", "StratoPCI",
+                "StratoVirtio", "StratoMachine",
+            ]),
         module("StratoQMP", ["StratoHost", "StratoVMM"]),
         module("StratoVirt", ["StratoHost", "StratoVMM"]),
         .executableTarget(
@@ -89,7 +92,9 @@ let package = Package(
         tests("StratoPlatform", ["StratoHost", "StratoMemory"]),
         tests("StratoPCI", ["StratoHost", "StratoMemory"]),
         tests("StratoVirtio", ["StratoHost", "StratoMemory", "StratoPCI", "StratoDisk"]),
-        tests("StratoMachine", ["StratoHost", "StratoMemory", "StratoKVM", "StratoDisk", "StratoPlatform", "StratoVirtio"]),
+        tests(
+            "StratoMachine",
+            ["StratoHost", "StratoMemory", "StratoKVM", "StratoDisk", "StratoPlatform", "StratoPCI", "StratoVirtio"]),
         tests("StratoVMM", ["StratoHost", "StratoMemory", "StratoMachine"]),
         tests("StratoQMP", ["StratoHost", "StratoVMM"], resources: [.copy("Resources")]),
         tests("StratoVirt", ["StratoVMM"]),

@@ -6,6 +6,8 @@ package enum GuestRequest: Sendable, Equatable {
     case reset
     /// The guest reported that it crashed.
     case crashed
+    /// The firmware or the system needs what the machine does not have; the text says what, and what to do.
+    case refused(String)
     /// A virtual CPU cannot go on; the text says why.
     case failed(String)
 }

@@ -2,7 +2,6 @@ package import StratoHost
 package import StratoKVM
 package import StratoMemory
 package import StratoVirtio
-internal import Synchronization
 
 /// The smallest machine that boots Linux: virtio devices on memory-mapped registers, one serial port, and what is needed
 /// to find them and to end.
@@ -61,6 +60,7 @@ package final class MicroVM: Machine {
     private let processors: [KVMProcessor]
     private let group: ProcessorGroup
     private let transports: [VirtioMMIOTransport]
+    private let link: RequestLink
 
     /// Builds the machine up to the first instruction, its virtual CPUs not started.
     ///
@@ -106,12 +106,14 @@ package final class MicroVM: Machine {
         }
         let processors = try board.makeProcessors()
         try board.load(into: processors)
-        group = ProcessorGroup(processors: processors, ports: ports, mmio: mmio, logger: logger, onRequest: onRequest)
+        group = ProcessorGroup(
+            processors: processors, ports: ports, mmio: mmio, logger: logger, onRequest: { link.send($0) })
         self.memory = memory
         self.machine = machine
         self.board = board
         self.processors = processors
         self.transports = transports
+        self.link = link
         // A device's request holds the virtual CPUs before its consequence is decided elsewhere.
         let group = group
         link.connect { [weak group] request in
@@ -152,6 +154,7 @@ package final class MicroVM: Machine {
     package func reset() throws(MachineError) {
         for transport in transports { transport.reset() }
         try board.reset(processors)
+        link.reset()
     }
 
     /// Tells the guest that its power button was pressed.
@@ -169,17 +172,4 @@ package final class MicroVM: Machine {
 
     /// The kernel's identifiers of the virtual CPUs' threads.
     package var processorThreadIDs: [Int32] { group.threadIDs }
-}
-
-/// The devices are made before the virtual CPUs that they hold: the way between them is closed later.
-private final class RequestLink: Sendable {
-    private let target = Mutex<(@Sendable (GuestRequest) -> Void)?>(nil)
-
-    func connect(_ target: @escaping @Sendable (GuestRequest) -> Void) {
-        self.target.withLock { $0 = target }
-    }
-
-    func send(_ request: GuestRequest) {
-        target.withLock { $0 }?(request)
-    }
 }

@@ -13,6 +13,7 @@ final class FakeMachine: MachineControl {
         var blockDevices: [BlockDeviceInfo] = []
         var characterDevices: [CharacterDeviceInfo] = []
         var ioThreads: [IOThreadInfo] = []
+        var pciFunctions: [PCIFunctionInfo] = []
     }
 
     private let state: Mutex<State>
@@ -84,6 +85,11 @@ final class FakeMachine: MachineControl {
     var characterDevices: [CharacterDeviceInfo] {
         get { state.withLock { $0.characterDevices } }
         set { state.withLock { $0.characterDevices = newValue } }
+    }
+
+    var pciFunctions: [PCIFunctionInfo] {
+        get { state.withLock { $0.pciFunctions } }
+        set { state.withLock { $0.pciFunctions = newValue } }
     }
 
     var ioThreads: [IOThreadInfo] {

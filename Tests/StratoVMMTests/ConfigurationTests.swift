@@ -38,8 +38,61 @@ struct ConfigurationTests {
         Case("name: is empty; give at least one character") { $0.name = "" },
         Case("name: is 256 bytes long; at most 255 are allowed") { $0.name = String(repeating: "é", count: 128) },
         Case("name: contains a control character; remove it") { $0.name = "a\nb" },
-        Case("machine.kind: the standard machine is not available in this version; choose microvm") {
+        Case("machine.hasACPI: the standard machine has ACPI always; leave acpi=off out") {
             $0.machine.kind = .standard
+            $0.machine.hasACPI = false
+        },
+        Case("machine.showsEmptySlots: virtio slots belong to a microvm; leave empty-slots=on out") {
+            $0.machine.kind = .standard
+            $0.machine.showsEmptySlots = true
+        },
+        Case(
+            "bootLoader: without firmware a standard machine boots a kernel; name its image, or firmware by "
+                + "-drive file=CODE,if=pflash,unit=0,readonly=on"
+        ) {
+            $0.machine.kind = .standard
+            $0.bootLoader = nil
+        },
+        Case("firmware: holds what only a standard machine starts; remove it, or choose standard_vm") {
+            $0.firmware = FirmwareImages(code: "c")
+        },
+        Case("firmware.variables: is the same file as unit 0; give the variables a file of their own") {
+            $0.machine.kind = .standard
+            $0.firmware = FirmwareImages(code: "c", variables: "c")
+        },
+        Case("rootPorts: 'p' needs a PCI bus, which this kind of machine does not have; remove it") {
+            $0.rootPorts = [PCIRootPortConfiguration(id: "p")]
+        },
+        Case("storageDevices[0].placement: this kind of machine has no PCI bus; leave the place out") {
+            $0.storageDevices = [disk("a")]
+            $0.storageDevices[0].placement = PCIPlacement()
+        },
+        Case("storageDevices[0].placement: place 32 does not exist; there are 0 to 31") {
+            $0.machine.kind = .standard
+            $0.storageDevices = [disk("a")]
+            $0.storageDevices[0].placement = PCIPlacement(device: 32)
+        },
+        Case("storageDevices[0].placement: function -1 does not exist; there are 0 to 7") {
+            $0.machine.kind = .standard
+            $0.storageDevices = [disk("a")]
+            $0.storageDevices[0].placement = PCIPlacement(device: 3, function: -1)
+        },
+        Case("rootPorts[0].id: 'pcie.0' is the root bus; choose another") {
+            $0.machine.kind = .standard
+            $0.rootPorts = [PCIRootPortConfiguration(id: "pcie.0")]
+        },
+        Case("rootPorts[0].number: is 256; 0 to 255 are allowed") {
+            $0.machine.kind = .standard
+            $0.rootPorts = [PCIRootPortConfiguration(id: "p")]
+            $0.rootPorts[0].number = 256
+        },
+        Case("identity.system.product: contains a character that is not ASCII; SMBIOS has no others") {
+            $0.machine.kind = .standard
+            $0.identity.system.product = "é"
+        },
+        Case("identity.processors.maximumSpeed: is -1; 0 to 65535 are allowed") {
+            $0.machine.kind = .standard
+            $0.identity.processors.maximumSpeed = -1
         },
         Case("bootLoader: a machine of kind none boots nothing; choose microvm") { $0.machine.kind = .none },
         Case("storageDevices: a machine of kind none has no devices; choose microvm") {

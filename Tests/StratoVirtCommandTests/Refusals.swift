@@ -29,7 +29,14 @@ let refusals: [Refusal] = [
     Refusal("-netdev tap,id=n", "option '-netdev' is not available in this version; '-help' lists those that are"),
     Refusal("-machine", "-machine: needs a value: -machine TYPE[,PROPERTY=VALUE...]"),
     Refusal("-machine microvmm", "-machine: unknown machine type 'microvmm'; did you mean 'microvm'?"),
-    Refusal("-machine standard_vm", "-machine: the standard machine is not available in this version; choose microvm"),
+    Refusal(
+        "-machine standard_vm",
+        "-kernel: without firmware a standard machine boots a kernel; name its image, or firmware by "
+            + "-drive file=CODE,if=pflash,unit=0,readonly=on"),
+    Refusal("-machine standard_vm,acpi=off -kernel K", "-machine: the standard machine has ACPI always; leave acpi=off out"),
+    Refusal(
+        "-machine standard_vm,empty-slots=on -kernel K",
+        "-machine: virtio slots belong to a microvm; leave empty-slots=on out"),
     Refusal("-machine microvm,acpi=maybe", "-machine: acpi must be on or off, not 'maybe'"),
     Refusal("-machine microvm,apci=off", "-machine: unknown property 'apci'; did you mean 'acpi'?"),
     Refusal("-machine microvm,type=none", "-machine: property 'type' is given twice; keep one of the two"),
@@ -229,4 +236,76 @@ let refusals: [Refusal] = [
     Refusal(
         "-machine standard_vm -drive file=a,if=pflash,unit=0 -drive file=b,if=pflash,unit=0",
         "-drive: unit=0 is given twice; there is one pflash of each"),
+    Refusal(
+        "-machine standard_vm -drive file=a,if=pflash,unit=1",
+        "-drive: if=pflash,unit=1 holds variables of the firmware in unit=0, which is missing; add it"),
+    Refusal(
+        "-machine standard_vm -drive file=a,if=pflash,unit=0 -drive file=a,if=pflash,unit=1",
+        "-drive if=pflash,unit=1: file is the same file as unit 0; give the variables a file of their own"),
+    Refusal(
+        "-machine standard_vm -drive file=a,if=pflash,unit=0 -drive file=b,if=pflash,unit=1,readonly=on",
+        "-drive if=pflash,unit=1: file is read-only, but the firmware has to write its variables there: leave readonly out, "
+            + "or leave unit 1 out"),
+    Refusal(
+        "-machine standard_vm -drive file=a,if=pflash,unit=0,format=qcow2", "-drive: if=pflash takes raw images only"),
+    Refusal(
+        "-kernel K -drive file=a,if=pflash,unit=0",
+        "-drive: if=pflash holds firmware, which this kind of machine does not have; remove it"),
+    Refusal(
+        "-kernel K -device pcie-root-port,id=p",
+        "-device: 'pcie-root-port' needs a PCI bus, which a microvm does not have; choose -machine standard_vm"),
+    Refusal(
+        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=0x20",
+        "-device virtio-blk-pci: addr must be SLOT or SLOT.FUNCTION, with slots from 0 to 31 (0x1f) and functions from 0 to 7, "
+            + "not '0x20'"),
+    Refusal(
+        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=3.8",
+        "-device virtio-blk-pci: addr must be SLOT or SLOT.FUNCTION, with slots from 0 to 31 (0x1f) and functions from 0 to 7, "
+            + "not '3.8'"),
+    Refusal(
+        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=0",
+        "-device a: place 0 of bus pcie.0 belongs to the chip set; choose another"),
+    Refusal(
+        "-machine q35 -kernel K -drive file=a,id=a -drive file=b,id=b -device virtio-blk-pci,drive=a,addr=3 "
+            + "-device virtio-blk-pci,drive=b,addr=0x3",
+        "-device b: place 3.0 of bus pcie.0 is taken by 'a'; choose another"),
+    Refusal(
+        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,bus=pcie.1",
+        "-device a: there is no bus 'pcie.1'; there are pcie.0"),
+    Refusal(
+        "-machine q35 -kernel K -device pcie-root-port,id=p -drive file=a,id=a -device virtio-blk-pci,drive=a,bus=p,addr=1",
+        "-device a: bus p is behind a root port, and has place 0 alone"),
+    Refusal(
+        "-machine q35 -kernel K -device pcie-root-port,id=p -device pcie-root-port,id=q,bus=p",
+        "-device q: a root port is on bus pcie.0 alone"),
+    Refusal(
+        "-machine q35 -kernel K -device pcie-root-port,port=1", "-device pcie-root-port: property 'id' is missing; add id=..."),
+    Refusal(
+        "-machine q35 -kernel K -device pcie-root-port,id=p,port=0x100",
+        "-device pcie-root-port: port must be a number from 0 to 255, not '0x100'"),
+    Refusal(
+        "-machine q35 -kernel K -device pcie-root-port,id=p,port=1 -device pcie-root-port,id=q,port=1",
+        "-device q: port is 1, which 'p' has already; choose another"),
+    Refusal(
+        "-machine q35 -kernel K -drive file=a,id=a,format=qcow2 -device virtio-blk-pci,drive=a",
+        "-drive a: only raw images are available in this version; convert the image to raw"),
+    Refusal("-kernel K -smbios type=1", "-smbios: a standard machine alone has SMBIOS; choose -machine standard_vm"),
+    Refusal("-machine q35 -kernel K -smbios type=5", "-smbios: type must be 0, 1, 2, 3, 4 or 17, not '5'"),
+    Refusal(
+        "-machine q35 -kernel K -smbios type=1,produkt=x",
+        "-smbios: unknown property 'produkt'; did you mean 'product'?"),
+    Refusal(
+        "-machine q35 -kernel K -smbios type=1,product=x -smbios type=1,serial=y",
+        "-smbios: type=1 is given twice; join the two"),
+    Refusal(
+        "-machine q35 -kernel K -smbios type=4,max-speed=65536",
+        "-smbios: max-speed must be a whole number from 0 to 65535, not '65536'"),
+    Refusal(
+        "-machine q35 -kernel K -uuid 9a1f2c3d-0000-4000-8000-00000000000a "
+            + "-smbios type=1,uuid=9a1f2c3d-0000-4000-8000-00000000000b",
+        "-smbios 1: uuid is 9a1f2c3d-0000-4000-8000-00000000000b, but -uuid says 9a1f2c3d-0000-4000-8000-00000000000a; "
+            + "give one of them"),
+    Refusal(
+        "-machine q35 -kernel K -smbios type=2,product=b\u{00F6}se",
+        "-smbios 2: product contains a character that is not ASCII; SMBIOS has no others"),
 ]

@@ -6,7 +6,6 @@ package import StratoMemory
 internal import StratoFirmwareTables
 internal import StratoPlatform
 internal import StratoVirtio
-internal import Synchronization
 
 /// What a microVM on x86_64 has beside its virtio slots: the interrupt controllers and the timer in KVM, a 16550A, a
 /// keyboard controller that can only reset, and the registers that ACPI without fixed hardware is made of.
@@ -64,19 +63,11 @@ package final class MicroVMBoard: Sendable {
     }
 
     private let machine: KVMVirtualMachine
-    private let processorCount: Int
-    private let topology: ProcessorIdentification.Topology
+    private let processorSet: BoardProcessors
     private let boot: LinuxBoot
     private let serial: Serial16550?
     private let keyboard: I8042
     private let eventDevice: GenericEventDevice?
-    private let initialState = Mutex<InitialState?>(nil)
-
-    /// What every reset goes back to: the state before the first instruction.
-    private struct InitialState {
-        var controllers: InterruptControllerSnapshot
-        var processors: [ProcessorSnapshot]
-    }
 
     /// Makes the interrupt controllers and the board's devices, and opens the kernel.
     ///
@@ -93,11 +84,9 @@ package final class MicroVMBoard: Sendable {
         machine: KVMVirtualMachine, description: MicroVM.Description, slots: [Slot], ports: Bus, mmio: Bus, logger: Logger,
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
-        let layout = description.topology.visible
-        let topology = ProcessorIdentification.Topology(
-            sockets: layout.sockets, dies: layout.dies, cores: layout.cores, threads: layout.threads)
-        let apicIDs = (0..<description.processorCount).map { topology.apicID($0) }
-        try MicroVMBoard.checkLimits(machine, apicIDs)
+        let processorSet = try BoardProcessors(
+            machine, count: description.processorCount, layout: description.topology)
+        let apicIDs = processorSet.apicIDs
 
         try building { try machine.makeInterruptController() }
         let markers = description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil
@@ -126,8 +115,7 @@ package final class MicroVMBoard: Sendable {
             tables = MicroVMBoard.acpiTables(apicIDs, slots, hasSerialPort: serial != nil)
         }
         self.machine = machine
-        self.topology = topology
-        processorCount = description.processorCount
+        self.processorSet = processorSet
         self.serial = serial
         self.eventDevice = eventDevice
         boot = try building {
@@ -157,27 +145,6 @@ package final class MicroVMBoard: Sendable {
         return line
     }
 
-    private static func checkLimits(_ machine: KVMVirtualMachine, _ apicIDs: [UInt32]) throws(MachineError) {
-        let limit = machine.system.maximumProcessorCount
-        guard apicIDs.count <= limit else {
-            throw MachineError("-smp: KVM on this host runs at most \(limit) virtual CPUs in a machine, not \(apicIDs.count)")
-        }
-        // Without interrupt remapping a guest reaches 8 bits of an APIC id, of which the last is the broadcast.
-        if let highest = apicIDs.max(), highest > 254 {
-            throw MachineError(
-                "-smp: this arrangement needs APIC ids up to \(highest), of which a microVM has 254; make the counts of "
-                    + "dies, cores and threads powers of two, or leave them out")
-        }
-        // Every processor with long mode has at least 36 bits; only more is worth asking for.
-        guard let last = machine.memory.ranges.last?.last.value, last >> 36 != 0 else { return }
-        let bits = try building { try machine.system.supportedIdentification().physicalAddressBits }
-        guard last >> UInt64(bits) == 0 else {
-            throw MachineError(
-                "-m: this host's KVM addresses \(bits) bits, and the machine's memory would end at \(GuestAddress(last)); "
-                    + "give it less")
-        }
-    }
-
     private static func acpiTables(_ apicIDs: [UInt32], _ slots: [Slot], hasSerialPort: Bool) -> MicroVMTables {
         var tables = MicroVMTables(
             apicIDs: apicIDs,
@@ -199,18 +166,7 @@ package final class MicroVMBoard: Sendable {
     ///
     /// - Throws: `MachineError`.
     func makeProcessors() throws(MachineError) -> [KVMProcessor] {
-        try building {
-            let identification = try machine.system.supportedIdentification()
-            let hasDeadline = machine.system.hasTSCDeadlineTimer
-            return try (0..<processorCount).map { index in
-                let processor = try machine.makeProcessor(index: Int(topology.apicID(index)))
-                try processor.setIdentification(
-                    identification.entries(for: index, of: topology, hasTSCDeadline: hasDeadline))
-                try processor.wireLocalInterrupts()
-                try processor.enableMemoryTypes()
-                return processor
-            }
-        }
+        try processorSet.make(hasFirmware: false)
     }
 
     /// Loads the kernel and gives the boot processor its registers; the others wait for it to start them.
@@ -220,31 +176,20 @@ package final class MicroVMBoard: Sendable {
         try building {
             let state = try boot.place(in: machine.memory, isMemoryFresh: true)
             try processors.first?.setStart(ProcessorStart(state))
-            let initial = InitialState(
-                controllers: try machine.snapshotInterruptController(),
-                processors: try processors.map { try $0.snapshot() })
-            initialState.withLock { $0 = initial }
         }
+        try processorSet.capture(processors)
     }
 
     /// Puts processors, controllers, devices and memory back to the first instruction.
     ///
     /// - Throws: `MachineError`.
     func reset(_ processors: [KVMProcessor]) throws(MachineError) {
-        guard let initial = initialState.withLock({ $0 }) else {
-            throw MachineError("the machine was not loaded")
-        }
         serial?.reset()
         eventDevice?.reset()
-        try building {
-            let state = try boot.place(in: machine.memory, isMemoryFresh: false)
-            try machine.restoreInterruptController(initial.controllers)
-            for (processor, snapshot) in zip(processors, initial.processors) {
-                try processor.restore(snapshot)
-            }
-            // The kernel's file may have been replaced in the meantime.
-            try processors.first?.setStart(ProcessorStart(state))
-        }
+        let state = try building { try boot.place(in: machine.memory, isMemoryFresh: false) }
+        try processorSet.restore(processors)
+        // The kernel's file may have been replaced in the meantime.
+        try building { try processors.first?.setStart(ProcessorStart(state)) }
     }
 
     // MARK: Ends

@@ -9,6 +9,9 @@ enum Target {
     /// StratoVirt's word; QEMU has none for this architecture.
     static let processorArchitecture = "arm"
 
+    /// QEMU's and StratoVirt's name of the standard machine.
+    static let standardMachine = "virt"
+
     /// Where a virtual CPU is, as far as this architecture has such places (`CpuInstanceProperties`).
     static func properties(of processor: ProcessorInfo) -> JSONObject {
         [

@@ -13,6 +13,18 @@ extension QMPCommand {
         QMPCommand("query-name", need: .monitor, Identity.queryName),
         QMPCommand("query-uuid", need: .monitor, Identity.queryUUID),
 
+        QMPCommand("qom-list", .required("path", .string), need: .monitor, ObjectModel.list),
+        QMPCommand(
+            "qom-list-types", .optional("implements", .string), .optional("abstract", .boolean), need: .monitor,
+            ObjectModel.listTypes),
+        QMPCommand("device-list-properties", .required("typename", .string), need: .monitor, ObjectModel.listProperties),
+        QMPCommand(
+            "query-command-line-options", .optional("option", .string), need: .monitor, ObjectModel.commandLineOptions),
+        QMPCommand("query-block-jobs", need: .monitor, ObjectModel.nothing),
+        QMPCommand("query-tpm-models", need: .monitor, ObjectModel.nothing),
+        QMPCommand("query-tpm-types", need: .monitor, ObjectModel.nothing),
+        QMPCommand("query-migrate-capabilities", need: .monitor, ObjectModel.nothing),
+
         QMPCommand("query-status", need: .machine, LifeCycle.queryStatus),
         QMPCommand("stop", need: .machine, LifeCycle.stop),
         QMPCommand("cont", need: .machine, LifeCycle.cont),
@@ -21,6 +33,7 @@ extension QMPCommand {
 
         QMPCommand("query-cpus", need: .machine, Processors.queryCPUs),
         QMPCommand("query-cpus-fast", need: .machine, Processors.queryCPUsFast),
+        QMPCommand("query-pci", need: .machine, PCIDevices.queryPCI),
         QMPCommand("query-block", need: .machine, BlockDevices.queryBlock),
         QMPCommand("query-chardev", need: .machine, CharacterDevices.queryCharacterDevices),
         QMPCommand("query-iothreads", need: .machine, IOThreads.queryIOThreads),

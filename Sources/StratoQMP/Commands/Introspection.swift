@@ -53,5 +53,6 @@ struct MachineType: Sendable {
     static let all = [
         MachineType(name: MachineConfiguration.Kind.none.rawValue, maximumProcessorCount: 1, hasProcessorHotPlug: false),
         MachineType(name: MachineConfiguration.Kind.microVM.rawValue, maximumProcessorCount: 254, hasProcessorHotPlug: false),
+        MachineType(name: Target.standardMachine, maximumProcessorCount: 254, hasProcessorHotPlug: false),
     ]
 }

@@ -24,6 +24,10 @@ package enum JSONValue: Sendable {
 
     package init(_ number: Int32) { self = .integer(Int64(number)) }
 
+    package init(_ number: UInt8) { self = .integer(Int64(number)) }
+
+    package init(_ number: UInt16) { self = .integer(Int64(number)) }
+
     /// The object without members, which is what a command without a result returns.
     package static let emptyObject = JSONValue.object(JSONObject())
 

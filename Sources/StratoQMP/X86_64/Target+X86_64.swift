@@ -9,6 +9,9 @@ enum Target {
     /// QEMU's `CpuInfoArch`.
     static let processorArchitecture = "x86"
 
+    /// QEMU's and StratoVirt's name of the standard machine.
+    static let standardMachine = "q35"
+
     /// Where a virtual CPU is, as far as this architecture has such places (`CpuInstanceProperties`).
     static func properties(of processor: ProcessorInfo) -> JSONObject {
         [

@@ -85,7 +85,10 @@ public struct StorageDeviceConfiguration: Sendable, Hashable {
     /// Up to 20 bytes that the guest reads as the disk's serial number.
     public var serial: String?
 
-    /// Request queues, 1...32; nil for one on a microVM.
+    /// Where a standard machine has the device on its PCI buses; nil for the first free place of the root bus.
+    public var placement: PCIPlacement?
+
+    /// Request queues, 1...32; nil for one on a microVM, and for as many as there are virtual CPUs on a standard machine.
     public var queueCount: Int?
 
     /// Entries of each queue, a power of two, 2...1024.
@@ -102,6 +105,7 @@ public struct StorageDeviceConfiguration: Sendable, Hashable {
         self.id = id
         self.image = image
         serial = nil
+        placement = nil
         queueCount = nil
         queueSize = 256
         ioThread = nil

@@ -18,8 +18,11 @@ extension VirtualMachineConfiguration {
         checker.checkMachine(machine)
         checker.checkProcessors(processors)
         checker.checkMemory(memory)
-        checker.checkBootLoader(bootLoader)
+        checker.checkBootLoader(bootLoader, hasFirmware: firmware != nil)
+        checker.checkFirmware(firmware)
+        checker.checkIdentity(identity)
         checker.checkStorageDevices(storageDevices, ioThreads: ioThreads)
+        checker.checkPlacements(rootPorts, storageDevices)
         checker.checkCharacterDevices(serialPort: serialPort, characterDevices)
         checker.checkIOThreads(ioThreads)
         return checker.problems
@@ -101,11 +104,12 @@ struct ConfigurationChecker {
     // MARK: Machine, processors, memory, kernel
 
     mutating func checkMachine(_ configuration: MachineConfiguration) {
-        switch configuration.kind {
-        case .none, .microVM:
-            break
-        case .standard:
-            report("machine.kind", "the standard machine is not available in this version; choose microvm")
+        guard configuration.kind == .standard else { return }
+        if !configuration.hasACPI {
+            report("machine.hasACPI", "the standard machine has ACPI always; leave acpi=off out")
+        }
+        if configuration.showsEmptySlots {
+            report("machine.showsEmptySlots", "virtio slots belong to a microvm; leave empty-slots=on out")
         }
     }
 
@@ -157,10 +161,15 @@ struct ConfigurationChecker {
         }
     }
 
-    mutating func checkBootLoader(_ bootLoader: LinuxBootLoader?) {
+    mutating func checkBootLoader(_ bootLoader: LinuxBootLoader?, hasFirmware: Bool) {
         guard let bootLoader else {
             if machine == .microVM {
                 report("bootLoader", "a microvm boots a kernel; name its image")
+            } else if machine == .standard, !hasFirmware {
+                report(
+                    "bootLoader",
+                    "without firmware a standard machine boots a kernel; name its image, or firmware by "
+                        + "-drive file=CODE,if=pflash,unit=0,readonly=on")
             }
             return
         }
@@ -174,6 +183,77 @@ struct ConfigurationChecker {
         }
         if bootLoader.commandLine.utf8.contains(0) {
             report("bootLoader.commandLine", "contains a zero byte; remove it")
+        }
+    }
+
+    mutating func checkFirmware(_ firmware: FirmwareImages?) {
+        guard let firmware else { return }
+        guard machine == .standard else {
+            report("firmware", "holds what only a standard machine starts; remove it, or choose standard_vm")
+            return
+        }
+        checkPath(firmware.code, at: "firmware.code")
+        guard let variables = firmware.variables else { return }
+        checkPath(variables, at: "firmware.variables")
+        if variables == firmware.code {
+            report("firmware.variables", "is the same file as unit 0; give the variables a file of their own")
+        }
+        if firmware.areVariablesReadOnly {
+            report(
+                "firmware.variables",
+                "is read-only, but the firmware has to write its variables there: leave readonly out, or leave unit 1 out")
+        }
+    }
+
+    mutating func checkIdentity(_ identity: SystemIdentity) {
+        for (name, text) in identity.texts {
+            checkText(text, at: "identity.\(name)", maximumLength: ConfigurationLimits.textLength)
+            if text.utf8.contains(where: { $0 > 0x7E }) {
+                report("identity.\(name)", "contains a character that is not ASCII; SMBIOS has no others")
+            }
+        }
+        for (name, speed) in identity.speeds {
+            checkRange(speed, SystemIdentity.Processors.allowedSpeeds, at: "identity.\(name)")
+        }
+    }
+
+    // MARK: PCI
+
+    mutating func checkPlacements(_ ports: [PCIRootPortConfiguration], _ disks: [StorageDeviceConfiguration]) {
+        guard machine == .standard else {
+            if let port = ports.first {
+                report("rootPorts", "'\(port.id)' needs a PCI bus, which this kind of machine does not have; remove it")
+            }
+            for (index, disk) in disks.enumerated() where disk.placement != nil {
+                report("storageDevices[\(index)].placement", "this kind of machine has no PCI bus; leave the place out")
+            }
+            return
+        }
+        var places = PCIPlaceChecker(buses: [PCIPlacement.rootBus] + ports.map(\.id))
+        var ids = disks.map(\.id)
+        var numbers: [Int: String] = [:]
+        for (index, port) in ports.enumerated() {
+            let path = "rootPorts[\(index)]"
+            checkText(port.id, at: "\(path).id", maximumLength: ConfigurationLimits.textLength)
+            checkUnique(port.id, in: &ids, at: "\(path).id")
+            if port.id == PCIPlacement.rootBus {
+                report("\(path).id", "'\(port.id)' is the root bus; choose another")
+            }
+            if let number = port.number {
+                checkRange(number, PCIRootPortConfiguration.allowedNumbers, at: "\(path).number")
+                if let other = numbers.updateValue(port.id, forKey: number) {
+                    report("\(path).number", "is \(number), which '\(other)' has already; choose another")
+                }
+            }
+            if port.placement.bus != PCIPlacement.rootBus {
+                report("\(path).placement", "a root port is on bus \(PCIPlacement.rootBus) alone")
+            } else if let problem = places.add(port.placement, id: port.id) {
+                report("\(path).placement", problem)
+            }
+        }
+        for (index, disk) in disks.enumerated() {
+            guard let placement = disk.placement, let problem = places.add(placement, id: disk.id) else { continue }
+            report("storageDevices[\(index)].placement", problem)
         }
     }
 
@@ -227,8 +307,12 @@ struct ConfigurationChecker {
         if image.engine == .native, !image.isDirect {
             report("\(path).engine", "native I/O needs a direct image; turn direct on, or choose another engine")
         }
-        if image.format != .raw, machine == .microVM {
-            report("\(path).format", "a microvm takes raw images only; convert the image to raw")
+        if image.format != .raw {
+            report(
+                "\(path).format",
+                machine == .microVM
+                    ? "a microvm takes raw images only; convert the image to raw"
+                    : "only raw images are available in this version; convert the image to raw")
         }
         if let rate = image.requestsPerSecond {
             checkRange(rate, DiskImageConfiguration.allowedRequestRates, at: "\(path).requestsPerSecond")
@@ -299,5 +383,74 @@ struct ConfigurationChecker {
             checkText(thread.id, at: "ioThreads[\(index)].id", maximumLength: ConfigurationLimits.textLength)
             checkUnique(thread.id, in: &ids, at: "ioThreads[\(index)].id")
         }
+    }
+}
+
+/// Finds devices that are given the same place, or one that there is not.
+private struct PCIPlaceChecker {
+    private let buses: [String]
+    private var taken: [PCIPlacement: String] = [:]
+
+    init(buses: [String]) {
+        self.buses = buses
+    }
+
+    /// What is wrong with a place, nil if it is free.
+    mutating func add(_ placement: PCIPlacement, id: String) -> String? {
+        guard buses.contains(placement.bus) else {
+            return "there is no bus '\(placement.bus)'; there are \(buses.joined(separator: ", "))"
+        }
+        guard PCIPlacement.allowedFunctions.contains(placement.function) else {
+            return "function \(placement.function) does not exist; there are 0 to 7"
+        }
+        guard let device = placement.device else { return nil }
+        guard PCIPlacement.allowedDevices.contains(device) else {
+            return "place \(device) does not exist; there are 0 to 31"
+        }
+        let isOnRoot = placement.bus == PCIPlacement.rootBus
+        if isOnRoot, device == 0 || device == 31 {
+            return "place \(device) of bus \(placement.bus) belongs to the chip set; choose another"
+        }
+        if !isOnRoot, device != 0 {
+            return "bus \(placement.bus) is behind a root port, and has place 0 alone"
+        }
+        var key = placement
+        key.isMultifunction = false
+        if let other = taken.updateValue(id, forKey: key) {
+            return "place \(device).\(placement.function) of bus \(placement.bus) is taken by '\(other)'; choose another"
+        }
+        return nil
+    }
+}
+
+extension SystemIdentity {
+    fileprivate var texts: [(String, String)] {
+        let all: [(String, String?)] = [
+            ("firmware.vendor", firmware?.vendor), ("firmware.version", firmware?.version), ("firmware.date", firmware?.date),
+            ("system.manufacturer", system.manufacturer), ("system.product", system.product),
+            ("system.version", system.version), ("system.serialNumber", system.serialNumber),
+            ("system.stockKeepingUnit", system.stockKeepingUnit), ("system.family", system.family),
+            ("baseboard.manufacturer", baseboard.manufacturer), ("baseboard.product", baseboard.product),
+            ("baseboard.version", baseboard.version), ("baseboard.serialNumber", baseboard.serialNumber),
+            ("baseboard.assetTag", baseboard.assetTag), ("baseboard.location", baseboard.location),
+            ("chassis.manufacturer", chassis.manufacturer), ("chassis.version", chassis.version),
+            ("chassis.serialNumber", chassis.serialNumber), ("chassis.assetTag", chassis.assetTag),
+            ("chassis.stockKeepingUnit", chassis.stockKeepingUnit), ("processors.socketPrefix", processors.socketPrefix),
+            ("processors.manufacturer", processors.manufacturer), ("processors.version", processors.version),
+            ("processors.serialNumber", processors.serialNumber), ("processors.assetTag", processors.assetTag),
+            ("processors.partNumber", processors.partNumber), ("memoryDevices.locatorPrefix", memoryDevices.locatorPrefix),
+            ("memoryDevices.bank", memoryDevices.bank), ("memoryDevices.manufacturer", memoryDevices.manufacturer),
+            ("memoryDevices.serialNumber", memoryDevices.serialNumber), ("memoryDevices.assetTag", memoryDevices.assetTag),
+            ("memoryDevices.partNumber", memoryDevices.partNumber),
+        ]
+        return all.compactMap { name, text in text.map { (name, $0) } }
+    }
+
+    fileprivate var speeds: [(String, Int)] {
+        let all: [(String, Int?)] = [
+            ("processors.maximumSpeed", processors.maximumSpeed), ("processors.currentSpeed", processors.currentSpeed),
+            ("memoryDevices.speed", memoryDevices.speed),
+        ]
+        return all.compactMap { name, speed in speed.map { (name, $0) } }
     }
 }

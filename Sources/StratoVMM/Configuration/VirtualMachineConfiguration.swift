@@ -20,6 +20,15 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
     /// What the machine boots; nil only for a standard machine with firmware.
     public var bootLoader: LinuxBootLoader?
 
+    /// Firmware of a standard machine, which then starts the kernel, or finds a system on a disk; nil starts the kernel without.
+    public var firmware: FirmwareImages?
+
+    /// What a standard machine tells about itself.
+    public var identity: SystemIdentity
+
+    /// Slots of a standard machine.
+    public var rootPorts: [PCIRootPortConfiguration]
+
     /// Disks, in the order in which the guest numbers them.
     public var storageDevices: [StorageDeviceConfiguration]
 
@@ -43,6 +52,9 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
         processors = ProcessorConfiguration()
         memory = MemoryConfiguration()
         bootLoader = nil
+        firmware = nil
+        identity = SystemIdentity()
+        rootPorts = []
         storageDevices = []
         serialPort = nil
         characterDevices = []

@@ -3,6 +3,7 @@ internal import StratoHost
 internal import StratoKVM
 internal import StratoMachine
 internal import StratoMemory
+internal import StratoPCI
 internal import StratoVirtio
 
 /// A machine, with everything of the host that was opened for it.
@@ -22,8 +23,10 @@ final class AssembledMachine: Sendable {
             switch configuration.machine.kind {
             case .microVM:
                 machine = try AssembledMachine.makeMicroVM(configuration, resources, logger, startTime, onRequest)
-            case .standard, .none:
-                throw MachineError("-machine: \(configuration.machine.kind.rawValue) has no machine to start in this version")
+            case .standard:
+                machine = try AssembledMachine.makeStandardVM(configuration, resources, loop, logger, startTime, onRequest)
+            case .none:
+                throw MachineError("-machine: \(configuration.machine.kind.rawValue) has no machine to start")
             }
             try machine.start()
         } catch {
@@ -66,6 +69,50 @@ final class AssembledMachine: Sendable {
         return try MicroVM(description, memory: memory, system: system, logger: logger, onRequest: onRequest)
     }
 
+    private static func makeStandardVM(
+        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ loop: EventLoop, _ logger: Logger,
+        _ startTime: MonotonicClock.Instant, _ onRequest: @escaping @Sendable (GuestRequest) -> Void
+    ) throws -> any Machine {
+        let system = try KVMSystem()
+        let ranges = try StandardBoard.memoryRanges(configuration.memory.size.bytes)
+        var description = StandardVM.Description(topology: configuration.processors.layout)
+        description.boot = configuration.bootLoader.map { loader in
+            BootSource(
+                kernelPath: loader.kernel, initialRamdiskPath: loader.initialRamdisk, commandLine: loader.commandLine)
+        }
+        description.processorCount = configuration.processors.count
+        description.hasBootMarkers = configuration.machine.hasBootMarkers
+        description.startTime = startTime
+        description.identity = SystemDescription(configuration)
+        for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
+        // Images are locked before anything else of the host is touched: a conflict leaves no trace.
+        if let firmware = configuration.firmware {
+            description.firmware = StandardVM.Firmware(
+                code: try FlashImage(path: firmware.code, isReadOnly: firmware.isCodeReadOnly, logger: logger),
+                variables: try firmware.variables.map {
+                    try FlashImage(path: $0, isReadOnly: firmware.areVariablesReadOnly, logger: logger)
+                })
+        }
+        description.devices = try configuration.rootPortDescriptions
+        let queueCount = min(configuration.processors.count, StorageDeviceConfiguration.allowedQueueCounts.upperBound)
+        for var device in configuration.storageDevices {
+            device.queueCount = device.queueCount ?? queueCount
+            var pciDevice = PCIDeviceDescription(id: device.id, contents: .virtio(try resources.makeBlockDevice(device)))
+            pciDevice.bootIndex = device.bootIndex
+            if let placement = device.placement { pciDevice.place(at: placement) }
+            description.devices.append(pciDevice)
+        }
+        if configuration.firmware != nil, configuration.bootLoader == nil {
+            resources.warnWithoutSystemPartition()
+        }
+        if let port = configuration.serialPort {
+            description.serialBackend = try resources.openBackend(port.backend, label: port.id)
+        }
+        let memory = try GuestMemory(ranges, backing: GuestMemory.Backing(configuration.memory))
+        return try StandardVM(
+            description, memory: memory, system: system, loop: loop, logger: logger, onRequest: onRequest)
+    }
+
     func release() { machine.release() }
 
     func hold() -> Bool { machine.hold() }
@@ -83,6 +130,10 @@ final class AssembledMachine: Sendable {
     var processorThreadIDs: [Int32] { machine.processorThreadIDs }
 
     var blockDevices: [BlockDeviceInfo] { resources.blockDevices }
+
+    var pciFunctions: [PCIFunctionInfo] {
+        (machine as? StandardVM).map { PCIFunctionInfo.functions(on: $0.rootBus) } ?? []
+    }
 
     var characterDevices: [CharacterDeviceInfo] { resources.characterDevices }
 
@@ -106,5 +157,36 @@ extension ProcessorConfiguration {
         return ProcessorLayout(
             sockets: topology.sockets, dies: topology.dies, clusters: topology.clusters, cores: topology.cores,
             threads: topology.threads)
+    }
+}
+
+extension VirtualMachineConfiguration {
+    /// The root ports; those without a number get the next that is free.
+    fileprivate var rootPortDescriptions: [PCIDeviceDescription] {
+        get throws(MachineError) {
+            var used = Set(rootPorts.compactMap(\.number))
+            var descriptions: [PCIDeviceDescription] = []
+            for port in rootPorts {
+                let free = PCIRootPortConfiguration.allowedNumbers.first { !used.contains($0) }
+                guard let number = port.number ?? free else {
+                    throw MachineError("-device \(port.id): there are no more port numbers")
+                }
+                used.insert(number)
+                var description = PCIDeviceDescription(
+                    id: port.id, contents: .rootPort(port: UInt8(clamping: number)))
+                description.place(at: port.placement)
+                descriptions.append(description)
+            }
+            return descriptions
+        }
+    }
+}
+
+extension PCIDeviceDescription {
+    fileprivate mutating func place(at placement: PCIPlacement) {
+        bus = placement.bus
+        device = placement.device.map { UInt8(clamping: $0) }
+        function = UInt8(clamping: placement.function)
+        isMultifunction = placement.isMultifunction
     }
 }

@@ -158,6 +158,8 @@ package protocol MachineControl: AnyObject, Sendable {
 
     var processors: [ProcessorInfo] { get }
     var blockDevices: [BlockDeviceInfo] { get }
+    /// What is on the root bus, with what is behind it; none on a machine without PCI.
+    var pciFunctions: [PCIFunctionInfo] { get }
     var characterDevices: [CharacterDeviceInfo] { get }
     var ioThreads: [IOThreadInfo] { get }
 }

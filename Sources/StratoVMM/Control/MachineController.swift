@@ -150,6 +150,8 @@ package final class MachineController: MachineControl {
 
     package var blockDevices: [BlockDeviceInfo] { life.withLock { $0.machine?.blockDevices ?? [] } }
 
+    package var pciFunctions: [PCIFunctionInfo] { life.withLock { $0.machine?.pciFunctions ?? [] } }
+
     package var characterDevices: [CharacterDeviceInfo] { life.withLock { $0.machine?.characterDevices ?? [] } }
 
     package var ioThreads: [IOThreadInfo] { life.withLock { $0.machine?.ioThreads ?? [] } }
@@ -179,10 +181,31 @@ package final class MachineController: MachineControl {
             switch request {
             case .powerOff: end(.guestShutdown)
             // A microVM ends with its guest: a reboot is how a kernel without ACPI says that it is done.
-            case .reset: end(.guestReset)
+            case .reset where configuration.machine.kind == .microVM: end(.guestReset)
+            case .reset: resetByGuest()
             case .crashed: end(.guestPanic)
+            case .refused(let reason):
+                logger.error(reason)
+                end(.hostError)
             case .failed(let reason): fail(reason)
             }
+        }
+    }
+
+    private func resetByGuest() {
+        life.withLock { life in
+            guard let machine = life.machine, !life.isEnded else { return }
+            guard machine.hold() else {
+                return fail("a virtual CPU did not stop within two seconds for the reset that the guest asked for")
+            }
+            do {
+                try machine.reset()
+            } catch {
+                return fail("the machine could not be reset: \(error)")
+            }
+            emit(.reset(guest: true))
+            // A client may have paused the machine between the guest's request and now.
+            if status == .running { machine.release() }
         }
     }
 

@@ -10,6 +10,7 @@ final class MachineResources: Sendable {
         var ioThreads: [(id: String, thread: EventLoopThread)] = []
         var deviceThread: EventLoopThread?
         var disks: [BlockDeviceInfo] = []
+        var images: [DiskImage] = []
         var backends: [(label: String, backend: any CharacterBackend)] = []
     }
 
@@ -73,11 +74,24 @@ final class MachineResources: Sendable {
             case .unmap: .unmap
             }
         let image = try DiskImage(options, logger: logger)
-        state.withLock { $0.disks.append(BlockDeviceInfo(id: device.id, virtualSize: image.capacity)) }
+        state.withLock { state in
+            state.disks.append(BlockDeviceInfo(id: device.id, virtualSize: image.capacity))
+            state.images.append(image)
+        }
         let blockOptions = VirtioBlock.Options(
             name: device.id, serial: device.serial ?? "", queueCount: device.queueCount ?? 1,
             queueSize: UInt16(clamping: device.queueSize))
         return try VirtioBlock(blockOptions, image: image, loop: try deviceLoop(device.ioThread), logger: logger)
+    }
+
+    /// Tells the user that firmware will find nothing to start, before it looks everywhere for it.
+    func warnWithoutSystemPartition() {
+        let images = state.withLock { $0.images }
+        guard !images.contains(where: { BootableDisk.isBootable($0) }) else { return }
+        logger.warn(
+            images.isEmpty
+                ? "there is no -kernel and no disk: the firmware has nothing to boot"
+                : "no disk has an EFI system partition, and there is no -kernel: the firmware will find nothing to boot")
     }
 
     /// Fills the block and network slots of a microVM that no device takes.

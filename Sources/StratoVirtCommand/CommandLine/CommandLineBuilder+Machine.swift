@@ -89,9 +89,9 @@ extension CommandLineBuilder {
             }
             configuration.processors.topology = topology
         }
-        if configuration.machine.kind == .microVM, let maximum, maximum > configuration.processors.count {
-            warnings.append(
-                "-smp: maxcpus=\(maximum) has no effect; virtual CPUs cannot be added to a microvm while it runs")
+        if let maximum, maximum > configuration.processors.count {
+            let kind = configuration.machine.kind == .standard ? "in this version" : "to a microvm while it runs"
+            warnings.append("-smp: maxcpus=\(maximum) has no effect; virtual CPUs cannot be added \(kind)")
         }
     }
 

@@ -98,18 +98,38 @@ extension CommandLineBuilder {
         guard configuration.machine.kind == .standard else {
             throw list.error("if=pflash holds firmware, which this kind of machine does not have; remove it")
         }
-        _ = try list.requiredText("file")
-        for name in ["readonly", "direct"] { _ = try list.boolean(name) }
-        guard let unit = try list.integer("unit", 0...1) else {
+        let file = try list.requiredText("file")
+        let isReadOnly = try list.boolean("readonly")
+        // Flash is read once, and written a sector at a time.
+        for name in ["direct", "aio", "discard", "detect-zeroes", "throttling.iops-total"] where list.contains(name) {
+            warnings.append("\(list.label): \(name) has no effect on pflash")
+        }
+        guard let number = try list.integer("unit", 0...1) else {
             throw list.error("if=pflash needs unit=0 for code or unit=1 for variables")
         }
-        guard !flashUnits.contains(unit) else {
-            throw list.error("unit=\(unit) is given twice; there is one pflash of each")
+        guard !flash.contains(where: { $0.unit == number }) else {
+            throw list.error("unit=\(number) is given twice; there is one pflash of each")
         }
         guard try list.choice("format", DiskImageConfiguration.Format.self) != .qcow2 else {
             throw list.error("if=pflash takes raw images only")
         }
-        flashUnits.append(unit)
+        flash.append(Flash(unit: number, path: file, isReadOnly: isReadOnly))
+    }
+
+    /// The two flash units make up the firmware.
+    mutating func joinFlash() throws(CommandLineError) {
+        let variables = flash.first { $0.unit == 1 }
+        guard let code = flash.first(where: { $0.unit == 0 }) else {
+            if variables != nil {
+                throw CommandLineError(
+                    "-drive", "if=pflash,unit=1 holds variables of the firmware in unit=0, which is missing; add it")
+            }
+            return
+        }
+        var firmware = FirmwareImages(code: code.path, variables: variables?.path)
+        firmware.isCodeReadOnly = code.isReadOnly ?? true
+        firmware.areVariablesReadOnly = variables?.isReadOnly ?? false
+        configuration.firmware = firmware
     }
 
     // MARK: -device
@@ -120,13 +140,17 @@ extension CommandLineBuilder {
         try list.check(kind.properties)
         let id = try list.text("id")
         if let id {
-            guard !devices.contains(where: { $0.id == id }) else {
+            guard !devices.contains(where: { $0.id == id }), !configuration.rootPorts.contains(where: { $0.id == id }) else {
                 throw list.error("id \(Spelling.quoted(id)) is used twice; choose another")
             }
         }
+        if kind.name == PropertyTable.rootPort.name { return try addRootPort(list) }
+        if kind.name == PropertyTable.blockDevice.name, configuration.machine.kind == .standard {
+            warnings.append("\(list.label): a standard machine's disks are on PCI; taken as virtio-blk-pci")
+        }
         let drive = try list.requiredText("drive")
         let device = PendingDevice(
-            properties: list, drive: drive, id: id, serial: try list.text("serial"),
+            properties: list, drive: drive, id: id, serial: try list.text("serial"), placement: try placement(list),
             queueCount: try list.integer("num-queues", StorageDeviceConfiguration.allowedQueueCounts),
             queueSize: try list.integer("queue-size", StorageDeviceConfiguration.allowedQueueSizes),
             ioThread: try list.text("iothread"),
@@ -137,14 +161,13 @@ extension CommandLineBuilder {
     private func deviceClass(_ list: PropertyList) throws(CommandLineError) -> ClassDefinition {
         let name = list.className
         let isStandard = configuration.machine.kind == .standard
-        let known = PropertyTable.devices + (isStandard ? [PropertyTable.blockDeviceOnPCI] : [])
+        let known = isStandard ? PropertyTable.devices : [PropertyTable.blockDevice]
         if let kind = known.first(where: { $0.name == name }) { return kind }
         let label = "-device"
-        if let stem = Self.stem(of: name, suffix: "-pci") {
-            if !isStandard, known.contains(where: { $0.name == stem + "-device" }) {
-                throw CommandLineError(
-                    label, "\(Spelling.quoted(name)) needs a PCI bus, which a microvm does not have; use '\(stem)-device'")
-            }
+        if !isStandard, PropertyTable.devices.contains(where: { $0.name == name }) {
+            let stem = Self.stem(of: name, suffix: "-pci")
+            let rest = stem.map { "; use '\($0)-device'" } ?? "; choose -machine standard_vm"
+            throw CommandLineError(label, "\(Spelling.quoted(name)) needs a PCI bus, which a microvm does not have\(rest)")
         }
         let stem = Self.stem(of: name, suffix: "-device") ?? Self.stem(of: name, suffix: "-pci") ?? name
         if PropertyTable.devicesOfLaterVersions.contains(stem) || PropertyTable.devicesOfLaterVersions.contains(name) {
@@ -209,6 +232,7 @@ extension CommandLineBuilder {
             drives[index].user = id
             var storage = StorageDeviceConfiguration(id: id, image: drives[index].image)
             storage.serial = device.serial
+            storage.placement = device.placement
             storage.queueCount = device.queueCount
             storage.queueSize = device.queueSize ?? storage.queueSize
             storage.ioThread = device.ioThread
@@ -217,7 +241,8 @@ extension CommandLineBuilder {
         }
         for drive in drives where drive.user == nil {
             let id = Spelling.clean(drive.image.id)
-            warnings.append("-drive \(id): no device uses it; add -device virtio-blk-device,drive=\(id)")
+            let kind = configuration.machine.kind == .standard ? PropertyTable.blockDeviceOnPCI : PropertyTable.blockDevice
+            warnings.append("-drive \(id): no device uses it; add -device \(kind.name),drive=\(id)")
         }
     }
 
@@ -232,7 +257,7 @@ extension CommandLineBuilder {
 
     /// The drive's id, as no two devices can have the same drive; numbered where a device was given that id.
     private func unusedDeviceID(like drive: String) -> String {
-        let used = devices.compactMap(\.id) + configuration.storageDevices.map(\.id)
+        let used = devices.compactMap(\.id) + configuration.storageDevices.map(\.id) + configuration.rootPorts.map(\.id)
         var id = drive
         var number = 1
         while used.contains(id) {

@@ -15,10 +15,18 @@ struct CommandLineBuilder {
         var drive: String
         var id: String?
         var serial: String?
+        var placement: PCIPlacement?
         var queueCount: Int?
         var queueSize: Int?
         var ioThread: String?
         var bootIndex: Int?
+    }
+
+    /// A flash bank of the firmware; nil for what its unit has unless told otherwise.
+    struct Flash {
+        var unit: Int
+        var path: String
+        var isReadOnly: Bool?
     }
 
     /// A backend, and what it is connected to.
@@ -44,7 +52,9 @@ struct CommandLineBuilder {
     var initialRamdisk: String?
     var kernelParameters: [String] = []
     var drives: [Drive] = []
-    var flashUnits: [Int] = []
+    var flash: [Flash] = []
+    var identityTypes: [String] = []
+    var systemUUID: MachineIdentifier?
     var devices: [PendingDevice] = []
     var namedBackends: [NamedBackend] = []
     var serialPort: PendingSerialPort?
@@ -74,6 +84,8 @@ struct CommandLineBuilder {
 
     consuming func finish() throws(CommandLineError) -> ParsedCommandLine {
         try joinKernel()
+        try joinFlash()
+        try joinIdentity()
         try joinDrives()
         try joinCharacterDevices()
         try joinMonitors()

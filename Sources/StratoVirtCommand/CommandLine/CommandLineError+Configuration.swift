@@ -19,6 +19,11 @@ extension CommandLineError {
         case "processors.maximumCount": return ("-smp", "maxcpus")
         case "memory.size": return ("-m", "size")
         case "memory.path": return ("-mem-path", "")
+        case "machine.hasACPI": return ("-machine", "acpi")
+        case "machine.showsEmptySlots": return ("-machine", "empty-slots")
+        case "firmware", "firmware.code": return ("-drive if=pflash,unit=0", "file")
+        case "firmware.variables": return ("-drive if=pflash,unit=1", "file")
+        case "rootPorts": return ("-device", "")
         case "bootLoader", "bootLoader.kernel": return ("-kernel", "")
         case "bootLoader.initialRamdisk": return ("-initrd", "")
         case "bootLoader.commandLine": return ("-append", "")
@@ -27,8 +32,13 @@ extension CommandLineError {
         default: break
         }
         if path.hasPrefix("processors") { return ("-smp", "") }
+        if path.hasPrefix("identity.") { return identitySpelling(of: path) }
         let (list, index, rest) = element(path)
         switch list {
+        case "rootPorts" where configuration.rootPorts.indices.contains(index):
+            return (
+                "-device \(Spelling.clean(configuration.rootPorts[index].id))", deviceProperties[rest] ?? rest
+            )
         case "storageDevices" where configuration.storageDevices.indices.contains(index):
             let device = configuration.storageDevices[index]
             let parts = rest.split(separator: ".")
@@ -47,12 +57,27 @@ extension CommandLineError {
         }
     }
 
+    /// `identity.system.serialNumber` is `serial` of `-smbios 1`.
+    private static func identitySpelling(of path: String) -> (option: String, property: String) {
+        let parts = path.split(separator: ".").map(String.init)
+        guard parts.count == 3 else { return ("-smbios", "") }
+        let types = [
+            "firmware": "0", "system": "1", "baseboard": "2", "chassis": "3", "processors": "4", "memoryDevices": "17",
+        ]
+        let names = [
+            "serialNumber": "serial", "stockKeepingUnit": "sku", "assetTag": "asset", "partNumber": "part",
+            "socketPrefix": "sock_pfx", "locatorPrefix": "loc_pfx", "maximumSpeed": "max-speed", "currentSpeed": "current-speed",
+        ]
+        return ("-smbios \(types[parts[1]] ?? "")", names[parts[2]] ?? parts[2])
+    }
+
     private static let imageProperties = [
         "path": "file", "engine": "aio", "requestsPerSecond": "throttling.iops-total",
     ]
 
     private static let deviceProperties = [
         "queueCount": "num-queues", "queueSize": "queue-size", "ioThread": "iothread", "bootIndex": "bootindex",
+        "placement": "addr", "number": "port",
     ]
 
     /// `list[3].rest` in its parts; -1 where there is no index.

@@ -6,7 +6,7 @@ enum OptionTable {
         // MARK: Machine
         OptionDefinition(
             ["machine"], .machine, .properties("TYPE[,PROPERTY=VALUE...]", leading: .valueOf("type"), PropertyTable.machine),
-            help: "kind of machine: microvm (default) or none",
+            help: "kind of machine: microvm (default), standard_vm or none",
             handler: { builder, option throws(CommandLineError) in try builder.setMachine(option) }),
         OptionDefinition(
             ["accel"], .machine, .text("kvm"),
@@ -41,6 +41,10 @@ enum OptionTable {
             help: "the guest's identity: 8-4-4-4-12 hexadecimal digits",
             handler: { builder, option throws(CommandLineError) in try builder.setIdentity(option) }),
         OptionDefinition(
+            ["smbios"], .machine, .classes("type=N[,FIELD=TEXT...]", PropertyTable.identities), isRepeatable: true,
+            help: "what a standard machine says about itself",
+            handler: { builder, option throws(CommandLineError) in try builder.addIdentity(option) }),
+        OptionDefinition(
             ["S", "freeze"], .machine, .flag,
             help: "leave the virtual CPUs paused until a client says cont",
             handler: { builder, _ in builder.configuration.startsPaused = true }),
@@ -48,7 +52,7 @@ enum OptionTable {
         // MARK: Kernel
         OptionDefinition(
             ["kernel"], .boot, .text("FILE"),
-            help: "kernel image; a microvm needs one",
+            help: "kernel image; needed unless firmware finds a system on a disk",
             handler: { builder, option in builder.kernel = option.word }),
         OptionDefinition(
             ["initrd"], .boot, .text("FILE"),
@@ -125,7 +129,7 @@ enum OptionTable {
 
     /// StratoVirt's options for what this version does not have: refused by name, so that nobody looks for a misspelling.
     static let optionsOfLaterVersions = [
-        "battery", "cameradev", "global", "hardware-signature", "incoming", "mod-test", "netdev", "no-shutdown", "numa", "smbios",
+        "battery", "cameradev", "global", "hardware-signature", "incoming", "mod-test", "netdev", "no-shutdown", "numa",
         "trace", "vnc", "windows_emu_pid",
     ]
 

@@ -19,8 +19,37 @@ enum PropertyTable {
         PropertyDefinition("microvm", "", "boots a Linux kernel in milliseconds: virtio over MMIO, no PCI (default)"),
         PropertyDefinition("none", "", "no virtual machine: a monitor that answers a client's questions"),
         PropertyDefinition(
-            "standard_vm", "", "\(HostArchitecture.standardMachine), standard-vm, standard: not available in this version"),
+            "standard_vm", "",
+            "PCI Express, ACPI and UEFI firmware; also \(HostArchitecture.standardMachine), standard-vm, standard"),
     ]
+
+    /// The types of `-smbios`, each with its fields.
+    static let identities = [
+        identity("0", "the firmware", ["vendor", "version", "date"]),
+        identity(
+            "1", "the system", ["manufacturer", "product", "version", "serial", "uuid", "sku", "family"]),
+        identity("2", "the baseboard", ["manufacturer", "product", "version", "serial", "asset", "location"]),
+        identity("3", "the chassis", ["manufacturer", "version", "serial", "asset", "sku"]),
+        identity(
+            "4", "the processors",
+            ["sock_pfx", "manufacturer", "version", "serial", "asset", "part", "max-speed", "current-speed"]),
+        identity("17", "the memory devices", ["loc_pfx", "bank", "manufacturer", "serial", "asset", "part", "speed"]),
+    ]
+
+    private static func identity(_ type: String, _ help: String, _ fields: [String]) -> ClassDefinition {
+        ClassDefinition(
+            name: type, help: help,
+            properties: fields.map { field in
+                switch field {
+                case "max-speed", "current-speed": PropertyDefinition(field, "N", "in MHz")
+                case "speed": PropertyDefinition(field, "N", "in MT/s")
+                case "date": PropertyDefinition(field, "MM/DD/YYYY", "when it was made")
+                case "uuid": PropertyDefinition(field, "UUID", "as -uuid")
+                case "sock_pfx", "loc_pfx": PropertyDefinition(field, "TEXT", "what a number follows")
+                default: PropertyDefinition(field, "TEXT", "printable ASCII, up to 255 bytes")
+                }
+            })
+    }
 
     static let processors = [
         PropertyDefinition("cpus", "N", "present at start, 1 to 254"),
@@ -63,32 +92,42 @@ enum PropertyTable {
         PropertyDefinition("refcount-cache-size", "N[K|M|G]", "qcow2 alone; up to 32M"),
     ]
 
-    private static let blockDevice = [
+    private static let disk = [
         PropertyDefinition("drive", "ID", "the -drive with the contents"),
         PropertyDefinition("id", "ID", "the device's name (the drive's)"),
         PropertyDefinition("serial", "TEXT", "serial number, up to 20 bytes"),
-        PropertyDefinition("num-queues", "N", "request queues, 1 to 32 (1)"),
+        PropertyDefinition("num-queues", "N", "request queues, 1 to 32 (1; on PCI one for each virtual CPU)"),
         PropertyDefinition("queue-size", "N", "entries of a queue, a power of two up to 1024 (256)"),
         PropertyDefinition("iothread", "ID", "the -object iothread that serves the device"),
         PropertyDefinition("bootindex", "N", "the firmware's order of trying, 0 to 255"),
     ]
 
-    static let devices = [
-        ClassDefinition(name: "virtio-blk-device", help: "disk, up to 4 of a microvm", properties: blockDevice)
+    private static let place = [
+        PropertyDefinition("bus", "ID", "pcie.0, or a pcie-root-port (pcie.0)"),
+        PropertyDefinition("addr", "SLOT[.FUNCTION]", "the place on the bus, such as 0x3 or 3.1 (the first free one)"),
+        PropertyDefinition("multifunction", "on|off", "the slot has several functions (off)"),
     ]
+
+    static let blockDevice = ClassDefinition(
+        name: "virtio-blk-device", help: "disk, up to 4 of a microvm", properties: disk)
 
     /// What StratoVirt has on a PCI bus under the same name with `-pci`.
     static let blockDeviceOnPCI = ClassDefinition(
-        name: "virtio-blk-pci", help: "disk of a standard machine",
-        properties: blockDevice + [
-            PropertyDefinition("bus", "ID", "the bus the device is plugged into"),
-            PropertyDefinition("addr", "SLOT[.FUNCTION]", "the place on the bus"),
-            PropertyDefinition("multifunction", "on|off", "the slot has several functions (off)"),
-        ])
+        name: "virtio-blk-pci", help: "disk of a standard machine", properties: disk + place)
+
+    static let rootPort = ClassDefinition(
+        name: "pcie-root-port", help: "slot of a standard machine, with a bus that has its id",
+        properties: [
+            PropertyDefinition("id", "ID", "its name and that of its bus"),
+            PropertyDefinition("port", "N", "its number, 0 to 255, also with 0x (the next free one)"),
+            PropertyDefinition("chassis", "N", "accepted; a slot's number is its port's"),
+        ] + place)
+
+    static let devices = [blockDevice, blockDeviceOnPCI, rootPort]
 
     /// StratoVirt's devices that this version does not have, without the `-device` or `-pci` that follows some.
     static let devicesOfLaterVersions = [
-        "ivshmem-scream", "nec-usb-xhci", "pcie-demo-dev", "pcie-root-port", "pvpanic", "ramfb", "scsi-cd", "scsi-hd",
+        "ivshmem-scream", "nec-usb-xhci", "pcie-demo-dev", "pvpanic", "ramfb", "scsi-cd", "scsi-hd",
         "usb-camera", "usb-consumer", "usb-host", "usb-kbd", "usb-storage", "usb-tablet", "usb-uas", "vfio-pci", "vhost-user-blk",
         "vhost-user-fs", "vhost-user-gpu", "vhost-vsock", "virtconsole", "virtio-balloon", "virtio-gpu", "virtio-input",
         "virtio-mem", "virtio-multitouch", "virtio-net", "virtio-pmem", "virtio-rng", "virtio-scsi", "virtio-serial",

@@ -2,6 +2,7 @@
 /// What clients are to be told about this architecture.
 enum ExpectedTarget {
     static let name = "aarch64"
+    static let standardMachine = "virt"
     static let processorArchitecture = "arm"
 
     /// The places of a virtual CPU, as text.

@@ -2,6 +2,7 @@
 /// What clients are to be told about this architecture.
 enum ExpectedTarget {
     static let name = "x86_64"
+    static let standardMachine = "q35"
     static let processorArchitecture = "x86"
 
     /// The places of a virtual CPU, as text.

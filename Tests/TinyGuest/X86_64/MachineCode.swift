@@ -67,7 +67,8 @@ struct MachineCode {
                 case .label(let name): offset(of: name)
                 case .address(let start): start
                 }
-            let distance = Int32(offset(of: label) - start)
+            // An address may have its highest bit set: code that ends at 4 GiB.
+            let distance = UInt32(truncatingIfNeeded: offset(of: label) - start)
             result.replaceSubrange(position..<position + 4, with: distance.littleEndianBytes)
         }
         return result
