@@ -26,6 +26,9 @@ package protocol Machine: AnyObject, Sendable {
     /// Ends the virtual CPUs and gives back what the devices have of the host.
     func shutDown()
 
+    /// One line with the registers of each virtual CPU of the held machine.
+    func registerSummaries() -> [String]
+
     /// The kernel's identifiers of the virtual CPUs' threads, in the order of the CPUs.
     var processorThreadIDs: [Int32] { get }
 }

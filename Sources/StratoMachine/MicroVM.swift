@@ -170,6 +170,9 @@ package final class MicroVM: Machine {
         for transport in transports { transport.shutDown() }
     }
 
+    /// One line with the registers of each virtual CPU of the held machine.
+    package func registerSummaries() -> [String] { processors.map { $0.registerSummary() } }
+
     /// The kernel's identifiers of the virtual CPUs' threads.
     package var processorThreadIDs: [Int32] { group.threadIDs }
 }

@@ -22,11 +22,12 @@ package final class I8042: BusDevice, ByteRegisters {
     /// bit 0, the reset line, low.
     private static let pulseReset: UInt8 = 0xFE
 
-    /// Output buffer full, input buffer empty, forever. An empty input buffer is what Linux waits for before it asks for a
-    /// reset (`kb_wait`). An output buffer that does not become empty within 16 reads is what its i8042 driver takes for "no
-    /// controller" (`i8042_flush`), after less than a millisecond: any other answer has it send commands and wait half a
-    /// second for each reply.
-    private static let status: UInt8 = 0x01
+    /// Output buffer full, input buffer empty, time-out and parity error, forever. An empty input buffer is what Linux waits
+    /// for before it asks for a reset (`kb_wait`). An output buffer that does not become empty within 16 reads is what its
+    /// i8042 driver takes for "no controller" (`i8042_flush`), after less than a millisecond: any other answer has it send
+    /// commands and wait half a second for each reply. Both errors at once are what EDK II takes for that; otherwise it would
+    /// read an output buffer that is full for ever.
+    private static let status: UInt8 = 0xC1
 
     /// Port B of the PC/AT (0x61).
     private enum PortB {

@@ -72,6 +72,11 @@ final class FakeMachine: MachineControl {
         if isFirst { emit(.shutdown(reason)) }
     }
 
+    func registerSummaries() throws(MachineControlError) -> [String] {
+        if let refusal = state.withLock({ $0.refusal }) { throw MachineControlError(refusal) }
+        return ["rip=fff0", "rip=0"]
+    }
+
     var processors: [ProcessorInfo] {
         get { state.withLock { $0.processors } }
         set { state.withLock { $0.processors = newValue } }

@@ -149,6 +149,8 @@ package final class StandardVM: Machine {
         board.shutDown()
     }
 
+    package func registerSummaries() -> [String] { processors.map { $0.registerSummary() } }
+
     package var processorThreadIDs: [Int32] { group.threadIDs }
 
     /// The bus below the host bridge, with all that is behind it.

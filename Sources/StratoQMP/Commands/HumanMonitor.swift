@@ -18,8 +18,15 @@ enum HumanMonitor {
         switch words {
         case []: return .string("")
         case ["info", "status"]: return .string(status(machine.status))
+        case ["info", "registers"]: return .string(try registers(of: machine))
         default: return .string("unknown command: '\(words.joined(separator: " "))'\r\n")
         }
+    }
+
+    private static func registers(of machine: any MachineControl) throws(QMPError) -> String {
+        let summaries: [String]
+        do throws(MachineControlError) { summaries = try machine.registerSummaries() } catch { throw QMPError(error) }
+        return summaries.enumerated().map { "CPU#\($0.offset)\r\n\($0.element)\r\n" }.joined()
     }
 
     private static func status(_ status: MachineStatus) -> String {

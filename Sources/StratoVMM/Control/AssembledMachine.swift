@@ -119,6 +119,8 @@ final class AssembledMachine: Sendable {
 
     func reset() throws(MachineError) { try machine.reset() }
 
+    func registerSummaries() -> [String] { machine.registerSummaries() }
+
     func pressPowerButton() -> Bool { machine.pressPowerButton() }
 
     /// Ends the machine, then closes what was opened for it.

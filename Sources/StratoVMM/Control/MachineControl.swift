@@ -156,6 +156,9 @@ package protocol MachineControl: AnyObject, Sendable {
     /// Ends the machine at once; the answer comes before the end.
     func shutDown(_ reason: ShutdownReason)
 
+    /// One line with the registers of each virtual CPU; those of a running machine are held for a moment.
+    func registerSummaries() throws(MachineControlError) -> [String]
+
     var processors: [ProcessorInfo] { get }
     var blockDevices: [BlockDeviceInfo] { get }
     /// What is on the root bus, with what is behind it; none on a machine without PCI.

@@ -132,6 +132,18 @@ package final class MachineController: MachineControl {
         }
     }
 
+    package func registerSummaries() throws(MachineControlError) -> [String] {
+        var summaries: [String] = []
+        try withMachine { machine throws(MachineControlError) in
+            guard machine.hold() else {
+                throw MachineControlError("a virtual CPU did not stop within two seconds; its registers cannot be read")
+            }
+            summaries = machine.registerSummaries()
+            if status == .running { machine.release() }
+        }
+        return summaries
+    }
+
     package func shutDown(_ reason: ShutdownReason) {
         loop.execute { [self] in end(reason) }
     }
