@@ -412,21 +412,21 @@ private final class LoopFixture {
         let flood = [UInt8](repeating: 1, count: 500_000)
         output.write(flood.span)
         #expect(output.droppedCount >= UInt64(flood.count - CharacterOutputContext.capacity) - 70_000)
-        output.close()
-        output.close()
+        output.close(isWaiting: true)
+        output.close(isWaiting: true)
         output.write(text.span)
         _ = readAvailable(pipe.reader)
         // What was written just before closing arrives.
         let last = makeShared()
         last.write([7, 8, 9].span)
-        last.close()
+        last.close(isWaiting: true)
         #expect(readAvailable(pipe.reader).suffix(3) == [7, 8, 9])
         let broken = makeShared()
         pipe.closeReader()
         broken.write([1].span)
         eventually { failures.load(ordering: .relaxed) == 1 }
         broken.write([1].span)
-        broken.close()
+        broken.close(isWaiting: true)
         #expect(failures.load(ordering: .relaxed) == 1)
     }
 
@@ -450,6 +450,61 @@ private final class LoopFixture {
         #expect(received == (0..<total).map { UInt8(truncatingIfNeeded: $0) })
         try backend.writeFromHostThread([1])
         #expect(readAvailable(output.reader).isEmpty)
+    }
+
+    @Test("What a pipe has no room for at the end is written as it is read, and a reader that never reads holds nobody up")
+    func slowReaderAtTheEnd() throws {
+        let fixture = try LoopFixture()
+        for isShared in [false, true] {
+            let output = TestPipe()
+            let context = CharacterOutputContext(
+                source: "test", loop: fixture.loop, logger: .silent, onFailure: { _ in })
+            func makeOutput() throws -> any CharacterOutput {
+                guard !isShared else {
+                    return context.makeOutput(HostStream(OwnedDescriptor(owning: dup(output.writer)), kind: .shared))
+                }
+                return context.makeOutput(try HostStream(of: output.writer, access: O_WRONLY))
+            }
+            let capacity = Int(fcntl(output.writer, getPipeSize))
+            // More than the pipe takes and less than what is kept.
+            let text = (0..<capacity + 60_000).map { UInt8(truncatingIfNeeded: $0 / 256 ^ $0) }
+            let last = try makeOutput()
+            // In pieces, as a thread that writes them needs time to take them.
+            for start in stride(from: 0, to: text.count, by: 1000) {
+                last.write(text.span.extracting(start..<min(start + 1000, text.count)))
+                if isShared, start < capacity { usleep(1000) }
+            }
+            #expect(last.droppedCount == 0)
+            let hasEnded = Atomic(false)
+            let closer = try HostThread.start(name: "closer") {
+                last.close(isWaiting: true)
+                hasEnded.store(true, ordering: .releasing)
+            }
+            var received: [UInt8] = []
+            while true {
+                let isOver = hasEnded.load(ordering: .acquiring)
+                let more = readAvailable(output.reader, limit: 5000)
+                received += more
+                if isOver, more.isEmpty { break }
+                usleep(10_000)
+            }
+            closer.join()
+            #expect(received == text, "shared: \(isShared)")
+            #expect(last.droppedCount == 0)
+            // Nobody reads: what is left is dropped and counted, and whoever closes goes on.
+            let unread = try makeOutput()
+            for start in stride(from: 0, to: text.count, by: 1000) {
+                unread.write(text.span.extracting(start..<min(start + 1000, text.count)))
+                if isShared, start < capacity { usleep(1000) }
+            }
+            unread.close(isWaiting: true)
+            #expect(unread.droppedCount > 0)
+            // Nor does one that has gone.
+            let gone = try makeOutput()
+            gone.write(text.span.extracting(0..<1000))
+            output.closeReader()
+            gone.close(isWaiting: true)
+        }
     }
 
     @Test("A descriptor of somebody else is duplicated, works both ways and stays open")

@@ -119,15 +119,17 @@ static inline ssize_t csl_read(int fd, int is_socket, void *_Nonnull bytes, size
     } while (result < 0 && errno == EINTR);
     return result < 0 ? -errno : result;
 }
-/// What poll(2) says of one descriptor, asked for `events`, at once.
-static inline int csl_poll_now(int fd, short events) {
+/// What poll(2) says of one descriptor, asked for `events`, within a time; an interruption makes the time begin anew.
+static inline int csl_poll_within(int fd, short events, int milliseconds) {
     struct pollfd entry = {.fd = fd, .events = events};
     int result;
     do {
-        result = poll(&entry, 1, 0);
+        result = poll(&entry, 1, milliseconds);
     } while (result < 0 && errno == EINTR);
     return result < 0 ? -errno : entry.revents;
 }
+/// As above, at once.
+static inline int csl_poll_now(int fd, short events) { return csl_poll_within(fd, events, 0); }
 
 /// Waits until `fd` takes bytes, or until `cancel` is signalled and it does not: 1, 0, or a negative errno.
 static inline int csl_wait_writable(int fd, int cancel) {

@@ -38,8 +38,9 @@ package protocol CharacterBackend: AnyObject, Sendable {
     /// How many bytes of output were dropped because nobody read them.
     var droppedCount: UInt64 { get }
 
-    /// Flushes what goes without waiting and gives everything back: files, sockets, the terminal's settings. What is
-    /// written afterwards is dropped. Not to be called with a lock held that the receiver takes.
+    /// Writes what is left, for as long as the other end takes it (a few seconds at most, half a second if it takes nothing),
+    /// and gives everything back: files, sockets, the terminal's settings. What is written afterwards is dropped. Not to be
+    /// called with a lock held that the receiver takes.
     func close()
 }
 

@@ -31,8 +31,9 @@ final class CharacterConnection: Sendable {
 
     var droppedCount: UInt64 { output.droppedCount }
 
-    func close() {
-        output.close()
+    /// - Parameter isWaiting: whether the peer, which is still there, gets what is left for it.
+    func close(isWaiting: Bool = false) {
+        output.close(isWaiting: isWaiting)
         input.close()
     }
 }
@@ -84,15 +85,15 @@ final class ConnectionSlot: Sendable {
 
     /// Ends that connection; false if it has ended.
     func end(_ identifier: UInt64) -> Bool {
-        end { $0 == identifier }
+        end(isWaiting: false) { $0 == identifier }
     }
 
-    private func end(where isMeant: (UInt64) -> Bool) -> Bool {
+    private func end(isWaiting: Bool, where isMeant: (UInt64) -> Bool) -> Bool {
         let ended: CharacterConnection? = state.withLock { state in
             isMeant(state.identifier) ? state.connection.take() : nil
         }
         guard let connection = ended else { return false }
-        connection.close()
+        connection.close(isWaiting: isWaiting)
         state.withLock { $0.dropped &+= connection.droppedCount }
         tell(isOpen: false)
         return true
@@ -102,7 +103,7 @@ final class ConnectionSlot: Sendable {
     func close() {
         receiver.receiver = nil
         state.withLock { $0.isClosed = true }
-        _ = end { _ in true }
+        _ = end(isWaiting: true) { _ in true }
     }
 
     func attach(_ receiver: any CharacterReceiver, on loop: EventLoop) {

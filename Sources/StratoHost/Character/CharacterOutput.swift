@@ -8,14 +8,23 @@ protocol CharacterOutput: AnyObject, Sendable {
     /// How many bytes were lost because nobody read them.
     var droppedCount: UInt64 { get }
 
-    /// Flushes what goes without waiting, and closes the stream.
-    func close()
+    /// Closes the stream.
+    ///
+    /// - Parameter isWaiting: what is left is written first, for as long as the other end takes it and no longer than
+    ///   `CharacterOutputContext.flushMilliseconds`; else only what goes without waiting.
+    func close(isWaiting: Bool)
 }
 
 /// What makes an output, whatever its kind.
 struct CharacterOutputContext: Sendable {
     /// How many bytes are kept while nobody reads them.
     static let capacity = 64 << 10
+
+    /// How long the other end may take nothing before what is left for it at the end is given up.
+    static let patienceMilliseconds = 500
+
+    /// How long writing what is left may take in all, however slowly it is read.
+    static let flushMilliseconds = 3000
 
     /// What the output goes to; stands in errors and the log.
     let source: String

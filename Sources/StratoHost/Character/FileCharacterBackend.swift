@@ -33,6 +33,6 @@ package final class FileCharacterBackend: CharacterBackend {
 
     package func close() {
         detach()
-        output.close()
+        output.close(isWaiting: true)
     }
 }

@@ -59,7 +59,7 @@ final class PolledOutput: CharacterOutput {
     }
 
     deinit {
-        close()
+        close(isWaiting: false)
     }
 
     var droppedCount: UInt64 { state.withLock { $0.dropped } }
@@ -97,7 +97,7 @@ final class PolledOutput: CharacterOutput {
         report(outcome)
     }
 
-    func close() {
+    func close(isWaiting: Bool) {
         let registration = state.withLock { state in
             state.isOver = true
             return state.registration.take()
@@ -106,13 +106,29 @@ final class PolledOutput: CharacterOutput {
         // Whoever closes may be a thread that takes signals.
         var signals = sigset_t()
         unsafe csl_block_broken_pipe(&signals)
+        // The lock is held while waiting: whoever writes now waits until it is seen that there is nothing to write to.
         state.withLock { state in
-            if state.stream != nil { _ = state.flush() }
+            if isWaiting {
+                PolledOutput.flushPatiently(&state)
+            } else if state.stream != nil {
+                _ = state.flush()
+            }
             state.dropped &+= UInt64(state.queue.count)
             state.queue.removeAll()
             state.stream = nil
         }
         unsafe csl_unblock_broken_pipe(&signals)
+    }
+
+    /// Writes from the queue for as long as the other end takes something.
+    private static func flushPatiently(_ state: inout State) {
+        let limit = csl_monotonic_nanoseconds() &+ UInt64(CharacterOutputContext.flushMilliseconds) &* 1_000_000
+        while state.flush() == 0, !state.queue.isEmpty, csl_monotonic_nanoseconds() < limit {
+            let ready = csl_poll_within(
+                state.number, Int16(POLLOUT), Int32(CharacterOutputContext.patienceMilliseconds))
+            // Not ready in time, or nothing but the news that nobody will ever read.
+            guard ready > 0, ready & POLLOUT != 0 else { return }
+        }
     }
 
     private func report(_ outcome: Outcome) {

@@ -121,7 +121,7 @@ package final class StandardIOCharacterBackend: CharacterBackend {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         detach()
         input?.close()
-        output?.close()
+        output?.close(isWaiting: true)
         terminal?.restore()
     }
 }

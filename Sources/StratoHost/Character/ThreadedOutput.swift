@@ -25,7 +25,9 @@ final class ThreadedOutput: CharacterOutput {
     }
 
     private static let chunkSize = 256
-    private static let patienceMilliseconds = 100
+
+    /// How long a thread that was told to end may take; the other end may hold it in the middle of a write.
+    private static let endMilliseconds = 100
 
     private let shared: Shared?
     private let context: CharacterOutputContext
@@ -43,7 +45,7 @@ final class ThreadedOutput: CharacterOutput {
     }
 
     deinit {
-        close()
+        close(isWaiting: false)
     }
 
     var droppedCount: UInt64 { shared?.state.read { $0.dropped } ?? 0 }
@@ -75,11 +77,12 @@ final class ThreadedOutput: CharacterOutput {
         }
     }
 
-    func close() {
+    func close(isWaiting: Bool) {
         guard let shared else { return }
         shared.state.update { $0.isClosing = true }
+        if isWaiting { ThreadedOutput.waitPatiently(shared) }
         shared.wake.signal()
-        let isDone: Bool? = shared.state.wait(milliseconds: ThreadedOutput.patienceMilliseconds) { $0.isIdle ? true : nil }
+        let isDone: Bool? = shared.state.wait(milliseconds: ThreadedOutput.endMilliseconds) { $0.isIdle ? true : nil }
         let thread = shared.state.update { state in
             state.dropped &+= UInt64(state.queue.count)
             state.queue.removeAll()
@@ -87,6 +90,19 @@ final class ThreadedOutput: CharacterOutput {
         }
         // A thread that the other end still holds goes when it lets go.
         if isDone == true { thread?.join() }
+    }
+
+    /// Waits until the thread has written everything, for as long as the other end takes something.
+    private static func waitPatiently(_ shared: Shared) {
+        let limit = csl_monotonic_nanoseconds() &+ UInt64(CharacterOutputContext.flushMilliseconds) &* 1_000_000
+        var left = Int.max
+        while csl_monotonic_nanoseconds() < limit {
+            let count: Int? = shared.state.wait(milliseconds: CharacterOutputContext.patienceMilliseconds) { state in
+                state.isIdle ? 0 : state.queue.count < left ? state.queue.count : nil
+            }
+            guard let count, count > 0 || !shared.state.read({ $0.isIdle }) else { return }
+            left = count
+        }
     }
 
     private static func serve(_ shared: Shared, _ context: CharacterOutputContext, _ log: LogLimiter) {
@@ -103,6 +119,7 @@ final class ThreadedOutput: CharacterOutput {
                 state.isClosing = true
                 state.isIdle = true
             }
+            if state.isClosing { state.dropped &+= UInt64(state.queue.count) }
             state.queue.removeAll()
             return state.isClosing
         }
