@@ -12,71 +12,120 @@ struct DiskExecutor: ~Copyable {
     /// Bytes that are bounced at once: large enough for the disk not to wait for us, small enough to be had per thread.
     private static let bounceSize = 256 << 10
 
-    /// Vectors of one system call (`IOV_MAX`).
-    private static let vectorLimit = 1024
+    /// Segments that a cursor has room for at first: enough for most requests of a Linux guest.
+    private static let cursorCapacity = 64
 
     private let image: DiskImage
     private var bounce: AlignedBuffer?
+    private var spareCursor: SegmentCursor?
 
     init(_ image: DiskImage) {
         self.image = image
     }
 
-    /// Carries a request out and notes its result there.
-    mutating func execute(_ request: DiskRequest) {
-        request.with { $0.result = execute(&$0) }
+    /// Carries the requests of a run out and notes their results. If they fail together, each is tried by itself, so that
+    /// those alone fail that have a reason to.
+    mutating func execute(run head: Int32, of requests: DiskRequestTable) {
+        let code = executeTogether(head, requests)
+        // Which is what the results of a new run are.
+        guard code != 0 else { return }
+        guard requests.with(head, { $0.next }) >= 0 else { return requests.with(head) { $0.result = code } }
+        var index = head
+        while index >= 0 {
+            let next = requests.with(index) { request in
+                defer { request.next = -1 }
+                request.runSegmentCount = request.segmentCount
+                request.runLength = request.length
+                return request.next
+            }
+            let code = executeTogether(index, requests)
+            index = requests.with(index) { request in
+                request.next = next
+                request.result = code
+                return next
+            }
+        }
     }
 
-    private mutating func execute(_ request: inout DiskRequest.Fields) -> Int32 {
-        switch request.operation {
-        case .read:
-            var cursor = SegmentCursor(request.takeSegments())
-            let code = isInside(request.offset, UInt64(clamping: cursor.remaining)) ? read(&cursor, at: request.offset) : EINVAL
-            request.segments = cursor.release()
-            return code
-        case .write:
-            guard !image.options.isReadOnly else { return EROFS }
-            var cursor = SegmentCursor(request.takeSegments())
-            let code = isInside(request.offset, UInt64(clamping: cursor.remaining)) ? write(&cursor, at: request.offset) : EINVAL
-            request.segments = cursor.release()
-            return code == 0 && request.isWriteThrough ? flush() : code
-        case .flush:
-            return flush()
-        case .discard:
-            return forEachRange(request) { executor, range in executor.discard(range) }
+    private mutating func executeTogether(_ head: Int32, _ requests: DiskRequestTable) -> Int32 {
+        switch requests.with(head, { $0.operation }) {
+        case .read, .write: return transfer(head, requests)
+        case .flush: return flush()
+        case .discard: return forEachRange(head, requests) { executor, range in executor.discard(range) }
         case .writeZeroes:
-            let code = forEachRange(request) { executor, range in executor.writeZeroes(range) }
-            return code == 0 && request.isWriteThrough ? flush() : code
+            let code = forEachRange(head, requests) { executor, range in executor.writeZeroes(range) }
+            return code == 0 && requests.with(head, { $0.isWriteThrough }) ? flush() : code
         }
+    }
+
+    private mutating func transfer(_ head: Int32, _ requests: DiskRequestTable) -> Int32 {
+        if requests.with(head, { $0.next < 0 && transferAtOnce($0) }) { return 0 }
+        var cursor = spareCursor.take() ?? SegmentCursor(capacity: DiskExecutor.cursorCapacity)
+        requests.with(head) { cursor.reset(segmentCount: $0.runSegmentCount, length: $0.runLength) }
+        var index = head
+        while index >= 0 {
+            index = requests.with(index) { request in
+                cursor.append(request.segments)
+                return request.next
+            }
+        }
+        let code = requests.with(head) { request in transfer(&cursor, for: request) }
+        spareCursor = consume cursor
+        return code
+    }
+
+    /// Tries the common case: one request, whole, by one system call. If that was not all of it, it is begun anew.
+    private func transferAtOnce(_ request: borrowing DiskRequest) -> Bool {
+        guard request.segmentCount <= DiskRun.segmentLimit, isInside(request.offset, UInt64(request.length)),
+            isAligned(request.offset), image.takesDirectly(request.segments), let vectors = unsafe request.vectors
+        else { return false }
+        let count = Int32(truncatingIfNeeded: request.segmentCount)
+        let offset = Int64(request.offset)
+        if request.operation == .read {
+            // SAFETY: the vectors are guest memory that the device keeps alive until the request is completed.
+            return unsafe csl_preadv(image.descriptor.number, vectors, count, offset) == request.length
+        }
+        guard !image.options.isReadOnly, image.gate == nil, image.options.zeroDetection == .off, !request.isWriteThrough else {
+            return false
+        }
+        // SAFETY: as above.
+        return unsafe csl_pwritev(image.descriptor.number, vectors, count, offset) == request.length
+    }
+
+    private mutating func transfer(_ cursor: inout SegmentCursor, for request: borrowing DiskRequest) -> Int32 {
+        guard isInside(request.offset, UInt64(clamping: cursor.remaining)) else {
+            return request.operation == .write && image.options.isReadOnly ? EROFS : EINVAL
+        }
+        guard request.operation == .write else { return read(&cursor, at: request.offset) }
+        guard !image.options.isReadOnly else { return EROFS }
+        let code = write(&cursor, at: request.offset)
+        return code == 0 && request.isWriteThrough ? flush() : code
     }
 
     private func flush() -> Int32 { 0 &- csl_fdatasync(image.descriptor.number) }
 
     // MARK: Bounds
 
-    private func isInside(_ offset: UInt64, _ count: UInt64) -> Bool {
-        // Callers check what guests say; here it is made sure of, as a wrong offset would make the file longer.
-        offset % DiskImage.sectorSize == 0 && count % DiskImage.sectorSize == 0 && offset <= image.capacity
-            && count <= image.capacity - offset
-    }
+    private func isInside(_ offset: UInt64, _ count: UInt64) -> Bool { image.isInside(offset, count) }
 
     private mutating func forEachRange(
-        _ request: borrowing DiskRequest.Fields, _ body: (inout DiskExecutor, DiskRange) -> Int32
+        _ index: Int32, _ requests: DiskRequestTable, _ body: (inout DiskExecutor, DiskRange) -> Int32
     ) -> Int32 {
         guard !image.options.isReadOnly else { return EROFS }
-        for range in request.ranges where !isInside(range.offset, range.count) { return EINVAL }
-        for range in request.ranges where range.count > 0 {
-            let code = body(&self, range)
-            if code != 0 { return code }
+        return requests.with(index) { request in
+            let ranges = request.ranges
+            for position in ranges.indices where !isInside(ranges[position].offset, ranges[position].count) { return EINVAL }
+            for position in ranges.indices where ranges[position].count > 0 {
+                let code = body(&self, ranges[position])
+                if code != 0 { return code }
+            }
+            return 0
         }
-        return 0
     }
 
     // MARK: Alignment
 
-    private func isAligned(_ position: UInt64) -> Bool {
-        position & UInt64(image.offsetAlignment - 1) == 0
-    }
+    private func isAligned(_ position: UInt64) -> Bool { image.isAligned(position) }
 
     /// Whether direct I/O takes what is left of the segments at this place of the disk.
     private func canGoDirectly(_ cursor: borrowing SegmentCursor, at position: UInt64) -> Bool {
@@ -98,7 +147,7 @@ struct DiskExecutor: ~Copyable {
         while !cursor.isAtEnd {
             guard canGoDirectly(cursor, at: position) else { return readBounced(&cursor, at: position) }
             // SAFETY: the vectors are guest memory that the device keeps alive until the request is completed.
-            let amount = unsafe cursor.withVectors(limit: DiskExecutor.vectorLimit) { vectors, count in
+            let amount = unsafe cursor.withVectors(limit: DiskRun.segmentLimit) { vectors, count in
                 unsafe csl_preadv(image.descriptor.number, vectors, count, Int64(position))
             }
             if amount == -Int(EINTR) { continue }
@@ -163,7 +212,7 @@ struct DiskExecutor: ~Copyable {
             }
             let amount = passShared {
                 // SAFETY: as in `read`.
-                unsafe cursor.withVectors(limit: DiskExecutor.vectorLimit) { vectors, count in
+                unsafe cursor.withVectors(limit: DiskRun.segmentLimit) { vectors, count in
                     unsafe csl_pwritev(image.descriptor.number, vectors, count, Int64(position))
                 }
             }
@@ -319,7 +368,7 @@ struct DiskExecutor: ~Copyable {
             if !isUnsupported(code) { return code }
             if code == EOPNOTSUPP { image.canZeroRanges.store(false, ordering: .relaxed) }
         }
-        var nothing = SegmentCursor([])
+        var nothing = SegmentCursor(capacity: 0)
         return writeBounced(&nothing, at: range.offset, count: Int(range.count))
     }
 

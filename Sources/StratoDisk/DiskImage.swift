@@ -1,6 +1,7 @@
 internal import CStratoLinux
 internal import Glibc
 package import StratoHost
+internal import StratoMemory
 internal import Synchronization
 
 /// A raw image: a regular file or block device whose bytes are the disk's, locked against other users as long as it is open.
@@ -39,6 +40,9 @@ package final class DiskImage: Sendable {
 
     let canPunchHoles = Atomic(true)
     let canZeroRanges = Atomic(true)
+
+    /// The log knows that the engine is not to be had.
+    let hasToldOfEngine = Atomic(false)
 
     /// Opens and locks an image. Nothing is written.
     ///
@@ -157,17 +161,52 @@ package final class DiskImage: Sendable {
         return (memory, alignment)
     }
 
+    // MARK: What can be asked of the kernel
+
+    /// Whether bytes are whole sectors of the disk. Callers check what guests say; here it is made sure of, as a wrong offset
+    /// would make the file longer.
+    func isInside(_ offset: UInt64, _ count: UInt64) -> Bool {
+        offset % DiskImage.sectorSize == 0 && count % DiskImage.sectorSize == 0 && offset <= capacity
+            && count <= capacity - offset
+    }
+
+    /// Whether I/O can begin at a place of the disk.
+    func isAligned(_ position: UInt64) -> Bool {
+        position & UInt64(offsetAlignment - 1) == 0
+    }
+
+    /// Whether the kernel takes all segments of a request as they are; without direct I/O it takes any.
+    func takesDirectly(_ segments: Span<GuestBuffer>) -> Bool {
+        guard options.isDirect else { return true }
+        for index in segments.indices {
+            // SAFETY: the address is looked at, not used.
+            let address = unsafe UInt(bitPattern: segments[index].hostAddress)
+            guard address & UInt(memoryAlignment - 1) == 0, segments[index].count & (offsetAlignment - 1) == 0 else {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Requests beside one another are carried out as one, unless each is looked at by itself.
+    var mergesRequests: Bool { options.zeroDetection == .off }
+
     /// Makes a queue of requests to the image.
     ///
     /// - Parameters:
     ///   - depth: the most requests that are in flight at once, at least 1.
     ///   - threadLimit: the most threads that serve it, if threads do.
+    ///   - logger: told, once for each image, if threads take over from an engine that the host does not have.
     /// - Returns: the queue, which keeps the image open.
     /// - Throws: `LinuxError` if there are no descriptors left.
-    package func makeQueue(depth: Int, threadLimit: Int) throws(LinuxError) -> any DiskQueue {
+    package func makeQueue(depth: Int, threadLimit: Int, logger: Logger) throws(LinuxError) -> any DiskQueue {
         switch options.engine {
         case .synchronous: SynchronousDiskQueue(self, depth: depth)
         case .threads: try ThreadedDiskQueue(self, depth: depth, threadLimit: threadLimit)
+        case .native:
+            try KernelDiskQueue<NativeDiskInterface>(self, depth: depth, threadLimit: threadLimit, logger: logger)
+        case .ioUring:
+            try KernelDiskQueue<RingDiskInterface>(self, depth: depth, threadLimit: threadLimit, logger: logger)
         }
     }
 }

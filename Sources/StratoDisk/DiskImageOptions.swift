@@ -6,6 +6,10 @@ package struct DiskImageOptions: Sendable, Hashable {
         case synchronous
         /// On a pool of threads, as many at once as the pool is large.
         case threads
+        /// By the kernel's asynchronous I/O (`io_submit`), which is asynchronous for direct images alone.
+        case native
+        /// By rings shared with the kernel (`io_uring`).
+        case ioUring
     }
 
     /// What becomes of a write of nothing but zeros.
@@ -30,6 +34,9 @@ package struct DiskImageOptions: Sendable, Hashable {
     /// Who carries requests out.
     package var engine: Engine
 
+    /// Somebody asked for this engine: that it is not to be had is worth a warning.
+    package var isEngineChosen: Bool
+
     /// Discards give the host's space back; else they have no effect.
     package var passesDiscards: Bool
 
@@ -38,12 +45,13 @@ package struct DiskImageOptions: Sendable, Hashable {
 
     package init(
         path: String, isReadOnly: Bool = false, isDirect: Bool = false, engine: Engine = .threads,
-        passesDiscards: Bool = false, zeroDetection: ZeroDetection = .off
+        isEngineChosen: Bool = true, passesDiscards: Bool = false, zeroDetection: ZeroDetection = .off
     ) {
         self.path = path
         self.isReadOnly = isReadOnly
         self.isDirect = isDirect
         self.engine = engine
+        self.isEngineChosen = isEngineChosen
         self.passesDiscards = passesDiscards
         self.zeroDetection = zeroDetection
     }

@@ -3,24 +3,36 @@ internal import StratoMemory
 
 /// A place in a sequence of guest buffers, from which bytes are taken or to which they are put.
 ///
-/// It takes a request's array over and gives it back, so that going on within a segment copies nothing.
+/// It has a copy of the requests' segments, so that going on within one changes nothing of a request, which can be begun anew.
 struct SegmentCursor: ~Copyable {
-    private var segments: [GuestBuffer]
+    private var segments: FixedVector<GuestBuffer>
     private var first = 0
 
     /// Bytes from here to the end.
-    private(set) var remaining: Int
+    private(set) var remaining = 0
 
-    /// - Parameter segments: less than 2⁶³ bytes in all.
-    init(_ segments: [GuestBuffer]) {
-        self.segments = segments
-        var total = 0
-        for index in segments.indices { total &+= segments[index].count }
-        remaining = total
+    /// - Parameter capacity: of the first use; it grows with what is needed.
+    init(capacity: Int) {
+        segments = FixedVector(capacity: capacity)
     }
 
-    /// The array, for its room; its contents are used up.
-    consuming func release() -> [GuestBuffer] { segments }
+    /// Begins anew, with segments to be appended.
+    ///
+    /// - Parameters:
+    ///   - segmentCount: how many.
+    ///   - length: the bytes of all of them.
+    mutating func reset(segmentCount: Int, length: Int) {
+        first = 0
+        remaining = length
+        if segmentCount > segments.capacity { segments = FixedVector(capacity: segmentCount) }
+        segments.removeAll()
+    }
+
+    /// Adds segments at the end.
+    mutating func append(_ more: Span<GuestBuffer>) {
+        // Few at a time: quicker one by one than by a call.
+        for index in more.indices { segments.append(more[index]) }
+    }
 
     var isAtEnd: Bool { remaining == 0 }
 
@@ -50,21 +62,14 @@ struct SegmentCursor: ~Copyable {
     /// Shows what is left as an array of `iovec`, of at most `limit` entries.
     @unsafe
     func withVectors(limit: Int, _ body: (UnsafeRawPointer, Int32) -> Int) -> Int {
-        // SAFETY: a GuestBuffer is laid out as an iovec: address, then length; `first` is inside as bytes remain.
-        unsafe segments.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress, first < segments.count else { return 0 }
-            let start = unsafe base + first * MemoryLayout<GuestBuffer>.stride
-            return unsafe body(start, Int32(min(limit, segments.count - first)))
-        }
+        guard first < segments.count else { return 0 }
+        // SAFETY: a GuestBuffer is laid out as an iovec: address, then length; `first` is inside.
+        return unsafe body(UnsafeRawPointer(segments.address + first), Int32(min(limit, segments.count - first)))
     }
 
     /// Goes on by as many bytes, or to the end.
     mutating func advance(by count: Int) {
-        guard count < remaining else {
-            first = segments.count
-            remaining = 0
-            return
-        }
+        guard count < remaining else { return finish() }
         var left = count
         remaining -= left
         while left > 0, first < segments.count {
@@ -80,11 +85,15 @@ struct SegmentCursor: ~Copyable {
         while first < segments.count, segments[first].count == 0 { first += 1 }
     }
 
+    private mutating func finish() {
+        first = segments.count
+        remaining = 0
+    }
+
     /// Puts zeros into all that is left.
     mutating func zeroRest() {
         for index in first..<segments.count { segments[index].fill(0) }
-        first = segments.count
-        remaining = 0
+        finish()
     }
 
     /// Puts bytes into the segments, up to their end; returns how many.

@@ -1,36 +1,43 @@
 internal import StratoHost
+internal import StratoMemory
 internal import Synchronization
 
 /// Carries requests out where they are submitted.
 final class SynchronousDiskQueue: DiskQueue {
     private struct State: ~Copyable {
         var executor: DiskExecutor
-        var completed: [Int32]
+        var completed: FixedVector<Int32>
     }
 
-    let requests: [DiskRequest]
+    let requests: DiskRequestTable
     let completionEvent: EventDescriptor? = nil
 
+    private let merges: Bool
     private let state: Mutex<State>
 
     init(_ image: DiskImage, depth: Int) {
-        requests = (0..<max(1, depth)).map { _ in DiskRequest() }
-        var completed: [Int32] = []
-        completed.reserveCapacity(requests.count)
-        state = Mutex(State(executor: DiskExecutor(image), completed: completed))
+        requests = DiskRequestTable(count: depth)
+        merges = image.mergesRequests
+        state = Mutex(State(executor: DiskExecutor(image), completed: FixedVector(capacity: requests.count)))
     }
 
-    func submit(_ indices: [Int32]) {
+    func prepare(for memory: GuestMemory) {}
+
+    func submit(_ indices: Span<Int32>) -> Bool {
         state.withLock { state in
-            for index in indices { state.executor.execute(requests[Int(index)]) }
-            state.completed.append(contentsOf: indices)
+            var position = 0
+            while position < indices.count {
+                let run = requests.nextRun(indices, &position, merges: merges)
+                state.executor.execute(run: run.head, of: requests)
+            }
+            return state.completed.append(indices)
         }
     }
 
-    func takeCompletions(into indices: inout [Int32]) {
+    func takeCompletions(into indices: inout FixedVector<Int32>) {
         state.withLock { state in
-            indices.append(contentsOf: state.completed)
-            state.completed.removeAll(keepingCapacity: true)
+            indices.append(state.completed.span)
+            state.completed.removeAll()
         }
     }
 

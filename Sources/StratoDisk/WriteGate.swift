@@ -22,6 +22,20 @@ final class WriteGate: Sendable {
         return body()
     }
 
+    /// Begins what `shared` does, without waiting; false if it can't begin now.
+    func enterShared() -> Bool {
+        state.update { state in
+            guard !state.isExclusive, state.waitingExclusively == 0 else { return false }
+            state.sharers += 1
+            return true
+        }
+    }
+
+    /// Ends what `enterShared` began, on whatever thread.
+    func leaveShared() {
+        state.update { $0.sharers -= 1 }
+    }
+
     func exclusive<Result>(_ body: () -> Result) -> Result {
         state.update { $0.waitingExclusively += 1 }
         _ = state.wait { (state: inout State) -> Bool? in

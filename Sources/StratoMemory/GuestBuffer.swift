@@ -8,7 +8,7 @@ internal import Glibc
 /// It does not keep the memory alive; devices hold their `GuestMemory` for as long as they hold buffers.
 @frozen @usableFromInline
 @safe
-package struct GuestBuffer: @unchecked Sendable {
+package struct GuestBuffer: BitwiseCopyable, @unchecked Sendable {
     // SAFETY: made by GuestMemory alone, from a mapping that lives as long as the memory object; every access below is
     // checked against the count.
     @usableFromInline

@@ -46,6 +46,9 @@ package final class GuestMemory: @unchecked Sendable {
     @usableFromInline let others: [Region]
     private let mapping: (address: UnsafeMutableRawPointer, length: Int)
 
+    /// Every page was touched before the guest started.
+    package let isPreallocated: Bool
+
     /// Maps RAM for the given ranges, without reserving swap for it.
     ///
     /// - Parameters:
@@ -69,6 +72,7 @@ package final class GuestMemory: @unchecked Sendable {
         first = regions[0]
         others = Array(regions.dropFirst())
         unsafe mapping = (mapped, Int(total))
+        isPreallocated = backing.isPreallocated
     }
 
     deinit {
@@ -166,6 +170,12 @@ package final class GuestMemory: @unchecked Sendable {
             guard let range = GuestRange(base: GuestAddress(region.base), size: region.size) else { return nil }
             return unsafe (range, region.host)
         }
+    }
+
+    /// Everything that is mapped, all regions side by side, for handing it to the kernel.
+    @unsafe
+    package var hostMapping: UnsafeMutableRawBufferPointer {
+        unsafe UnsafeMutableRawBufferPointer(start: mapping.address, count: mapping.length)
     }
 
     // MARK: Access

@@ -10,6 +10,21 @@ extension Span where Element == GuestBuffer {
         return loadScattered(type, at: offset, in: range)
     }
 
+    /// Two little-endian values side by side, from the start of the segments of `range` on; nil if they are not wholly there.
+    @inline(__always)
+    func loadPair(in range: Range<Int>) -> (UInt64, UInt64)? {
+        if range.lowerBound < Swift.min(range.upperBound, count), self[range.lowerBound].count >= 16,
+            let first = self[range.lowerBound].load(UInt64.self, at: 0),
+            let second = self[range.lowerBound].load(UInt64.self, at: 8)
+        {
+            return (first, second)
+        }
+        guard let first = load(UInt64.self, at: 0, in: range), let second = load(UInt64.self, at: 8, in: range) else {
+            return nil
+        }
+        return (first, second)
+    }
+
     private func loadScattered<T: FixedWidthInteger & BitwiseCopyable>(
         _ type: T.Type, at offset: Int, in range: Range<Int>
     ) -> T? {
@@ -29,18 +44,23 @@ extension Span where Element == GuestBuffer {
         return nil
     }
 
-    /// Appends the parts of the segments that hold the bytes from `offset` on, `length` of them or as many as there are.
-    func appendParts(from offset: Int, length: Int, in range: Range<Int>, to parts: inout [GuestBuffer]) {
+    /// Calls `body` with the parts of the segments that hold the bytes from `offset` on, `length` of them or as many as there
+    /// are.
+    @inline(__always)
+    func forEachPart(from offset: Int, length: Int, in range: Range<Int>, _ body: (GuestBuffer) -> Void) {
         var skip = offset
         var left = length
-        for index in range where index >= 0 && index < count && left > 0 {
+        var index = Swift.max(0, range.lowerBound)
+        let end = Swift.min(range.upperBound, count)
+        while left > 0, index < end {
             let segment = self[index]
+            index &+= 1
             if skip >= segment.count {
                 skip &-= segment.count
                 continue
             }
             let amount = Swift.min(segment.count &- skip, left)
-            if let part = segment.slice(from: skip, count: amount) { parts.append(part) }
+            if let part = segment.slice(from: skip, count: amount) { body(part) }
             left &-= amount
             skip = 0
         }

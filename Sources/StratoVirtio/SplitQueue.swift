@@ -86,7 +86,7 @@ package struct SplitQueue: ~Copyable {
     @usableFromInline var nextUsed: UInt16
     @usableFromInline var signalledUsed: UInt16
     @usableFromInline var inFlight: UInt16 = 0
-    @usableFromInline var scratch: [GuestBuffer]
+    @usableFromInline var scratch: FixedVector<GuestBuffer>
 
     /// - Parameters:
     ///   - layout: the queue, found in `memory`.
@@ -108,7 +108,7 @@ package struct SplitQueue: ~Copyable {
         knownAvailable = position.nextAvailable
         nextUsed = position.nextUsed
         signalledUsed = position.nextUsed
-        scratch = [GuestBuffer](repeating: layout.descriptors, count: layout.maximumChainLength)
+        scratch = FixedVector(repeating: layout.descriptors, count: layout.maximumChainLength)
     }
 
     /// Entries.
@@ -214,7 +214,7 @@ package struct SplitQueue: ~Copyable {
     @inline(__always)
     static func walk(
         from head: UInt16, in descriptors: GuestBuffer, hasIndirect: Bool, memory: borrowing GuestMemory,
-        into scratch: inout [GuestBuffer]
+        into scratch: inout FixedVector<GuestBuffer>
     ) throws(QueueError) -> DescriptorChain {
         var segments = scratch.mutableSpan
         var table = descriptors
@@ -273,11 +273,23 @@ package struct SplitQueue: ~Copyable {
     ///   - length: how many bytes the device wrote, counted from the first writable one on (virtio 1.2, 2.7.8.2).
     @inlinable
     package mutating func push(_ head: UInt16, length: UInt32) {
+        put(head, length: length)
+        publish()
+    }
+
+    /// Gives a chain back, of which the driver hears by the next `publish` or `push`.
+    @inlinable
+    package mutating func put(_ head: UInt16, length: UInt32) {
         let entry = SplitQueue.ringOffset &+ Int(nextUsed & mask) &* 8
         // le32 id, le32 len (2.7.8).
         used.store(UInt64(head) | UInt64(length) &<< 32, at: entry)
         nextUsed &+= 1
         if inFlight > 0 { inFlight &-= 1 }
+    }
+
+    /// Shows the driver what `put` gave back.
+    @inlinable
+    package func publish() {
         used.storeRelease16(nextUsed, at: SplitQueue.indexOffset)
     }
 

@@ -1,3 +1,4 @@
+import CStratoLinux
 import Foundation
 import StratoHost
 import StratoMemory
@@ -17,7 +18,13 @@ struct Way: Sendable, CustomTestStringConvertible {
         Way(engine: .synchronous, isDirect: true), Way(engine: .threads, isDirect: true),
         Way(engine: .synchronous, isDirect: true, leastAlignment: 4096),
         Way(engine: .threads, isDirect: true, leastAlignment: 4096),
+        Way(engine: .native, isDirect: true), Way(engine: .native, isDirect: true, leastAlignment: 4096),
+        Way(engine: .ioUring, isDirect: false), Way(engine: .ioUring, isDirect: true),
+        Way(engine: .ioUring, isDirect: true, leastAlignment: 4096),
     ]
+
+    /// Those that keep several requests in flight.
+    static let concurrent = all.filter { $0.engine != .synchronous }
 
     var testDescription: String { "\(engine), direct=\(isDirect), alignment \(leastAlignment) or more" }
 
@@ -46,7 +53,7 @@ struct DiskImageTests {
         let file = try ScratchFile([UInt8](repeating: 0xAA, count: 1 << 20))
         let guest = try Guest()
         let image = try way.open(file.path)
-        let queue = try image.makeQueue(depth: 4, threadLimit: 2)
+        let queue = try image.makeQueue(depth: 4, threadLimit: 2, logger: .silent)
         defer { queue.close() }
         var expected = [UInt8](repeating: 0xAA, count: 1 << 20)
         // Sizes that sum up to whole sectors, cut at odd places.
@@ -79,7 +86,7 @@ struct DiskImageTests {
     func manySegments(way: Way) throws {
         let file = try ScratchFile([UInt8](repeating: 0, count: 2 << 20))
         let guest = try Guest()
-        let queue = try way.open(file.path).makeQueue(depth: 1, threadLimit: 1)
+        let queue = try way.open(file.path).makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         let data = pattern(512 * 3000)
         try guest.memory.write(data, at: GuestAddress(4096))
@@ -97,7 +104,7 @@ struct DiskImageTests {
         let guest = try Guest()
         let image = try way.open(file.path)
         #expect(image.capacity == 4096 + 1024)
-        let queue = try image.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         let buffer = try guest.buffer(4096, 2048)
         buffer.fill(0xEE)
@@ -119,7 +126,7 @@ struct DiskImageTests {
     func bounds(way: Way) throws {
         let file = try ScratchFile(pattern(8192))
         let guest = try Guest()
-        let queue = try way.open(file.path).makeQueue(depth: 1, threadLimit: 1)
+        let queue = try way.open(file.path).makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         let sector = try guest.buffer(0, 512)
         for offset in [8192, 8192 - 256, 1, UInt64.max, UInt64.max - 511, 1 << 63, UInt64(Int64.max) - 511] as [UInt64] {
@@ -142,7 +149,7 @@ struct DiskImageTests {
         let file = try ScratchFile(pattern(8192))
         try FileManager.default.setAttributes([.posixPermissions: 0o400], ofItemAtPath: file.path)
         let guest = try Guest()
-        let queue = try way.open(file.path) { $0.isReadOnly = true }.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try way.open(file.path) { $0.isReadOnly = true }.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         let buffer = try guest.buffer(4096, 4096)
         #expect(queue.read(4096, [buffer]) == 0)
@@ -164,7 +171,7 @@ struct DiskImageTests {
         let file = try ScratchFile(pattern(1 << 16))
         let guest = try Guest()
         let image = try DiskImage(DiskImageOptions(path: file.path, engine: .synchronous), logger: .silent)
-        let queue = try image.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         #expect(truncate(file.path, 4096) == 0)
         #expect(queue.read(0, [try guest.buffer(0, 8192)]) == EIO)
         #expect(queue.read(4096, [try guest.buffer(0, 512)]) == EIO)
@@ -174,7 +181,7 @@ struct DiskImageTests {
     func writeZeroes(way: Way, unmap: Bool) throws {
         let file = try ScratchFile(pattern(1 << 20))
         let image = try way.open(file.path) { $0.passesDiscards = true }
-        let queue = try image.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         let ranges = [
             DiskRange(offset: 512, count: 512, mayUnmap: unmap), DiskRange(offset: 65536, count: 262144, mayUnmap: unmap),
@@ -198,7 +205,7 @@ struct DiskImageTests {
         let image = try way.open(file.path)
         image.canZeroRanges.store(false, ordering: .relaxed)
         image.canPunchHoles.store(false, ordering: .relaxed)
-        let queue = try image.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         let code = queue.run { request in
             request.operation = .writeZeroes
@@ -214,7 +221,7 @@ struct DiskImageTests {
     @Test("a discard gives space back if it is passed on, and changes nothing if not", arguments: Way.all, [true, false])
     func discard(way: Way, passes: Bool) throws {
         let file = try ScratchFile(pattern(1 << 20))
-        let queue = try way.open(file.path) { $0.passesDiscards = passes }.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try way.open(file.path) { $0.passesDiscards = passes }.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         #expect(queue.run { $0.operation = .flush } == 0)
         let before = file.allocatedSize
@@ -239,7 +246,7 @@ struct DiskImageTests {
             options.passesDiscards = true
             options.zeroDetection = .unmap
         }
-        let queue = try image.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         defer { queue.close() }
         #expect(queue.run { $0.operation = .flush } == 0)
         let before = file.allocatedSize
@@ -257,13 +264,15 @@ struct DiskImageTests {
         #expect(try file.contents == expected)
     }
 
-    @Test("writes of neighbouring sectors at once lose nothing, though each changes only a part of a block")
-    func neighbours() throws {
+    @Test(
+        "writes of neighbouring sectors at once lose nothing, though each changes only a part of a block",
+        arguments: [DiskImageOptions.Engine.threads, .native, .ioUring])
+    func neighbours(engine: DiskImageOptions.Engine) throws {
         let file = try ScratchFile([UInt8](repeating: 0xFF, count: 1 << 20))
         let guest = try Guest()
-        let way = Way(engine: .threads, isDirect: true, leastAlignment: 4096)
+        let way = Way(engine: engine, isDirect: true, leastAlignment: 4096)
         let image = try way.open(file.path)
-        let queue = try image.makeQueue(depth: 256, threadLimit: 8)
+        let queue = try image.makeQueue(depth: 256, threadLimit: 8, logger: .silent)
         defer { queue.close() }
         var expected = [UInt8](repeating: 0xFF, count: 1 << 20)
         for round in 0..<8 {
@@ -275,19 +284,15 @@ struct DiskImageTests {
                 let buffer = try guest.buffer(UInt64(index * 4096), 512)
                 buffer.copy(data.span, to: 0)
                 expected.replaceSubrange((sector * 512)..<(sector * 512 + 512), with: data)
-                queue.requests[index].with { request in
+                queue.fill(Int32(index)) { request in
                     request.operation = .write
                     request.offset = UInt64(sector * 512)
                     request.segments = [buffer]
                 }
                 batch.append(Int32(index))
             }
-            queue.submit(batch)
-            queue.drain()
-            var done: [Int32] = []
-            queue.takeCompletions(into: &done)
-            #expect(done.sorted() == batch)
-            #expect(batch.allSatisfy { queue.requests[Int($0)].result == 0 })
+            #expect(queue.finish(batch) == batch)
+            #expect(batch.allSatisfy { queue.result($0) == 0 })
         }
         #expect(try file.contents == expected)
     }
@@ -322,29 +327,31 @@ struct DiskImageTests {
         let image = try DiskImage(DiskImageOptions(path: file.path, engine: .synchronous), logger: .silent)
         #expect(image.capacity == 0)
         let guest = try Guest()
-        let queue = try image.makeQueue(depth: 1, threadLimit: 1)
+        let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
         #expect(queue.read(0, [try guest.buffer(0, 512)]) == EINVAL)
     }
 
-    @Test("a queue ends its threads, and an image its descriptor, a hundred times over")
-    func nothingIsLeft() throws {
+    @Test(
+        "a queue ends its threads, and an image its descriptor, a hundred times over",
+        arguments: [DiskImageOptions.Engine.threads, .native, .ioUring])
+    func nothingIsLeft(engine: DiskImageOptions.Engine) throws {
         let file = try ScratchFile(pattern(65536))
         let guest = try Guest()
         func count(_ directory: String) throws -> Int { try FileManager.default.contentsOfDirectory(atPath: directory).count }
         func cycle() throws {
             let image = try afterForks {
-                try DiskImage(DiskImageOptions(path: file.path, engine: .threads), logger: .silent)
+                try DiskImage(DiskImageOptions(path: file.path, isDirect: engine == .native, engine: engine), logger: .silent)
             }
-            let queue = try image.makeQueue(depth: 16, threadLimit: 4)
+            let queue = try image.makeQueue(depth: 16, threadLimit: 4, logger: .silent)
             for index in 0..<16 {
                 let buffer = try guest.buffer(UInt64(index * 512), 512)
-                queue.requests[index].with { request in
+                queue.fill(Int32(index)) { request in
                     request.operation = .read
                     request.offset = UInt64(index * 512)
                     request.segments = [buffer]
                 }
             }
-            queue.submit(Array(0..<16))
+            _ = queue.submit(Array(0..<16).span)
             queue.close()
         }
         try cycle()

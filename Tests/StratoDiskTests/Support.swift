@@ -1,3 +1,4 @@
+import CStratoLinux
 import Foundation
 import StratoHost
 import StratoMemory
@@ -64,19 +65,51 @@ struct Guest {
     }
 }
 
+/// A request as a test says it.
+struct Draft {
+    var operation = DiskOperation.flush
+    var offset: UInt64 = 0
+    var segments: [GuestBuffer] = []
+    var ranges: [DiskRange] = []
+    var isWriteThrough = false
+}
+
 extension DiskQueue {
-    /// Submits request 0 and answers its result.
-    func run(_ configure: (inout DiskRequest.Fields) -> Void) -> Int32 {
-        let request = requests[0]
-        request.with {
-            $0 = DiskRequest.Fields()
-            configure(&$0)
+    /// Fills a request in.
+    func fill(_ index: Int32, _ configure: (inout Draft) -> Void) {
+        var draft = Draft()
+        configure(&draft)
+        requests.with(index) { request in
+            request.operation = draft.operation
+            request.offset = draft.offset
+            request.isWriteThrough = draft.isWriteThrough
+            request.removeSegments()
+            for segment in draft.segments { request.append(segment) }
+            request.removeRanges()
+            for range in draft.ranges { request.append(range) }
         }
-        submit([0])
+    }
+
+    /// Submits requests, waits for all of them and answers which were completed, in ascending order.
+    func finish(_ indices: [Int32]) -> [Int32] {
+        _ = submit(indices.span)
+        return finished
+    }
+
+    /// Waits for what is in flight and answers which requests were completed, in ascending order.
+    var finished: [Int32] {
         drain()
-        var done: [Int32] = []
+        var done = FixedVector<Int32>(capacity: requests.count)
         takeCompletions(into: &done)
-        return done == [0] ? request.result : -1
+        return (0..<done.count).map { done[$0] }.sorted()
+    }
+
+    func result(_ index: Int32) -> Int32 { requests.result(of: index) }
+
+    /// Submits request 0 and answers its result.
+    func run(_ configure: (inout Draft) -> Void) -> Int32 {
+        fill(0, configure)
+        return finish([0]) == [0] ? result(0) : -1
     }
 
     func read(_ offset: UInt64, _ segments: [GuestBuffer]) -> Int32 {

@@ -404,14 +404,6 @@ struct AcceptedTests {
             ("-drive file=a,id=a", "-drive a: no device uses it; add -device virtio-blk-device,drive=a"),
             ("-drive file=a", "-drive drive0: no device uses it; add -device virtio-blk-device,drive=drive0"),
             (
-                "-drive file=a,id=a,aio=io_uring -device virtio-blk-device,drive=a",
-                "-drive a: aio=io_uring is carried out by threads in this version"
-            ),
-            (
-                "-drive file=a,id=a,aio=native -device virtio-blk-device,drive=a",
-                "-drive a: aio=native is carried out by threads in this version"
-            ),
-            (
                 "-drive file=a,id=a,l2-cache-size=1M -device virtio-blk-device,drive=a",
                 "-drive a: l2-cache-size has no effect on a raw image"
             ),

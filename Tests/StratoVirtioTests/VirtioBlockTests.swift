@@ -25,7 +25,7 @@ private func range(_ sector: UInt64, _ count: UInt32, flags: UInt32 = 0) -> [UIn
 
 @Suite("virtio-blk")
 struct VirtioBlockTests {
-    static let engines: [DiskImageOptions.Engine] = [.synchronous, .threads]
+    static let engines: [DiskImageOptions.Engine] = [.synchronous, .threads, .native, .ioUring]
 
     // MARK: Configuration
 
@@ -308,7 +308,7 @@ struct VirtioBlockTests {
             try driver.offer([.readable(0x40000, 16), .readable(0x50000, 512), .writable(0x80000, 1)])
             queue.process()
             let index = try #require(disk.waiting.first)
-            let request = disk.requests[Int(index)].with { ($0.operation, $0.isWriteThrough) }
+            let request = disk.requests.with(index) { ($0.operation, $0.isWriteThrough) }
             #expect(request == (.write, expected))
             disk.release(index)
             queue.complete()
@@ -446,6 +446,41 @@ struct VirtioBlockTests {
         // A queue that broke is not written to any more.
         #expect(try held.driver.usedIndex == used)
         held.queue.deactivate()
+    }
+
+    // MARK: Limits
+
+    @Test("no more requests a second are served than the limit, by all queues together; none is lost, and one timer is enough")
+    func throttling() throws {
+        let limit = 40
+        let bench = try BlockBench(pattern(1 << 18), queueCount: 2, queueSize: 64, requestsPerSecond: limit)
+        try bench.start()
+        for index in 0..<32 as Range<UInt64> { try bench.putHeader(read, index, at: 0x40000 + index * 16) }
+        func offer(_ count: Int, _ queue: Int) throws {
+            for index in 0..<count {
+                try bench.queues[queue].offer([
+                    .readable(0x40000 + UInt64(index) * 16, 16), .writable(0x80000, 512), .writable(0x90000, 1),
+                ])
+            }
+            bench.kick(queue)
+        }
+        let start = DispatchTime.now().uptimeNanoseconds
+        var counts = [0, 0]
+        // A second's worth may come at once, and the rest as the bucket leaks: 120 requests in two seconds and no less.
+        for _ in 0..<4 {
+            for queue in 0..<2 { try offer(15, queue) }
+            for queue in 0..<2 { counts[queue] += try bench.completions(15, queue: queue).count }
+            // A driver that kicks all the time gets nothing more.
+            for _ in 0..<100 { bench.kick(0) }
+        }
+        #expect(counts == [60, 60])
+        #expect(DispatchTime.now().uptimeNanoseconds - start >= 1_990_000_000)
+        // What waits for the bucket holds up neither a pause nor a reset.
+        for queue in 0..<2 { try offer(20, queue) }
+        bench.device.pause()
+        bench.device.resume()
+        bench.transport.set(Reg.status, 0)
+        #expect(bench.transport.status == 0)
     }
 
     // MARK: Reset
@@ -629,7 +664,7 @@ struct VirtioBlockTests {
         weak var last: VirtioBlock?
         for _ in 0..<100 {
             let image = try afterForks {
-                try DiskImage(DiskImageOptions(path: file.path, engine: engine), logger: .silent)
+                try DiskImage(DiskImageOptions(path: file.path, isDirect: engine == .native, engine: engine), logger: .silent)
             }
             let device = try VirtioBlock(.init(name: "d", queueCount: 4), image: image, loop: thread.loop, logger: .silent)
             let line = TestLine()

@@ -48,14 +48,14 @@ final class BlockProbe {
         }
     }
 
-    static func run(batches: Int, image path: String) throws {
+    static func run(batches: Int, image path: String, stride: UInt64) throws {
         let loop = try EventLoop(name: "probe")
         let logger = Logger.silent
         let image = try DiskImage(
             DiskImageOptions(path: path, isReadOnly: true, engine: .synchronous), logger: logger)
         let device = try VirtioBlock(
             VirtioBlock.Options(name: "probe", queueSize: GuestQueue.size), image: image, loop: loop, logger: logger)
-        let guest = try GuestQueue(requests: true)
+        let guest = try GuestQueue(requests: true, stride: stride)
         let driver = Driver(guest, batches: batches, loop: loop)
         driver.kick.withLock { $0 = device.kicks[0] }
         try device.activate(

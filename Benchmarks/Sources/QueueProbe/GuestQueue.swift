@@ -26,10 +26,12 @@ struct GuestQueue {
     private let available: GuestBuffer
     private var index: UInt16 = 0
 
-    /// - Parameter requests: true for the chains of a block device that reads 4 KiB (header, data, status); else the data is
-    ///   the last descriptor, so that the device's one byte goes to the second region of memory.
+    /// - Parameters:
+    ///   - requests: true for the chains of a block device that reads 4 KiB (header, data, status); else the data is the last
+    ///     descriptor, so that the device's one byte goes to the second region of memory.
+    ///   - stride: how far apart the chains' places on the disk are, in sectors; 8 if they are neighbours.
     /// - Throws: what keeps the queue from being laid out.
-    init(requests: Bool) throws {
+    init(requests: Bool, stride: UInt64 = 8) throws {
         let ranges = [
             GuestRange(base: GuestAddress(0), size: 64 << 20),
             GuestRange(base: GuestAddress(Self.highMemory), size: 64 << 20),
@@ -49,7 +51,7 @@ struct GuestQueue {
             let header = Self.headers + UInt64(chain) * 16
             // le32 type (0: read), le32 reserved, le64 sector.
             try memory.store(UInt64(0), at: GuestAddress(header))
-            try memory.store(UInt64(chain) * 8, at: GuestAddress(header + 8))
+            try memory.store(UInt64(chain) * stride, at: GuestAddress(header + 8))
             let low = Self.lowParts + UInt64(chain) * 4096
             let high = Self.highMemory + UInt64(chain) * 4096
             try describe(head, header, 16, Self.next, head + 1)

@@ -9,5 +9,6 @@
 #include "host.h"
 #include "kvm.h"
 #include "process.h"
+#include "rings.h"
 
 #endif

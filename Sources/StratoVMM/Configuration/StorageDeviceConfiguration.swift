@@ -8,7 +8,7 @@ public struct DiskImageConfiguration: Sendable, Hashable {
         case threads
         /// By Linux asynchronous I/O.
         case native
-        /// By io_uring.
+        /// By io_uring; by threads where the host does not have it or does not permit it.
         case ioUring = "io_uring"
     }
 
@@ -36,7 +36,7 @@ public struct DiskImageConfiguration: Sendable, Hashable {
     /// The host's page cache is bypassed (`O_DIRECT`).
     public var isDirect: Bool
 
-    /// Nil lets the monitor choose. `native` needs `isDirect`.
+    /// Nil lets the monitor choose: io_uring where the host has it. `native` needs `isDirect`.
     public var engine: Engine?
 
     /// The encoding.

@@ -58,14 +58,9 @@ final class MachineResources: Sendable {
     func makeBlockDevice(_ device: StorageDeviceConfiguration) throws -> any VirtioDevice {
         var options = DiskImageOptions(
             path: device.image.path, isReadOnly: device.image.isReadOnly, isDirect: device.image.isDirect)
-        switch device.image.engine {
-        case .synchronous: options.engine = .synchronous
-        // The two engines of the kernel's are not there yet; whoever reads options says so.
-        case .threads, .native, .ioUring, nil: options.engine = .threads
-        }
-        if let limit = device.image.requestsPerSecond {
-            logger.warn("drive '\(device.image.id)': requests are not limited to \(limit) a second in this version")
-        }
+        // What needs no thread of its own, and is asynchronous with and without the page cache.
+        options.engine = device.image.engine?.diskEngine ?? .ioUring
+        options.isEngineChosen = device.image.engine != nil
         options.passesDiscards = device.image.discard == .unmap
         options.zeroDetection =
             switch device.image.zeroDetection {
@@ -80,7 +75,7 @@ final class MachineResources: Sendable {
         }
         let blockOptions = VirtioBlock.Options(
             name: device.id, serial: device.serial ?? "", queueCount: device.queueCount ?? 1,
-            queueSize: UInt16(clamping: device.queueSize))
+            queueSize: UInt16(clamping: device.queueSize), requestsPerSecond: device.image.requestsPerSecond)
         return try VirtioBlock(blockOptions, image: image, loop: try deviceLoop(device.ioThread), logger: logger)
     }
 
@@ -164,5 +159,17 @@ final class MachineResources: Sendable {
         for (_, backend) in taken.backends { backend.close() }
         for (_, thread) in taken.ioThreads { thread.stop() }
         taken.deviceThread?.stop()
+    }
+}
+
+extension DiskImageConfiguration.Engine {
+    /// As the disk knows it.
+    fileprivate var diskEngine: DiskImageOptions.Engine {
+        switch self {
+        case .synchronous: .synchronous
+        case .threads: .threads
+        case .native: .native
+        case .ioUring: .ioUring
+        }
     }
 }

@@ -68,15 +68,13 @@ extension CommandLineBuilder {
         image.isReadOnly = true
     }
 
-    private mutating func checkEngine(_ list: PropertyList, _ image: DiskImageConfiguration) throws(CommandLineError) {
+    private func checkEngine(_ list: PropertyList, _ image: DiskImageConfiguration) throws(CommandLineError) {
         switch (image.engine, image.isDirect) {
         case (.native, false):
             throw list.error("aio=native needs direct=on; use aio=threads with direct=off")
         case (.synchronous, true):
             throw list.error("aio=off needs direct=off; add it, or choose another aio")
-        case (.native, true), (.ioUring, _):
-            warnings.append("\(list.label): aio=\(image.engine?.rawValue ?? "") is carried out by threads in this version")
-        case (.threads, _), (.synchronous, false), (nil, _):
+        case (.native, true), (.ioUring, _), (.threads, _), (.synchronous, false), (nil, _):
             break
         }
     }

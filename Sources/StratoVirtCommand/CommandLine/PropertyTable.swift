@@ -83,7 +83,7 @@ enum PropertyTable {
         PropertyDefinition("format", "raw|qcow2", "qcow2 needs a standard machine (raw)"),
         PropertyDefinition("readonly", "on|off", "the guest cannot write (off)"),
         PropertyDefinition("direct", "on|off", "bypass the host's page cache; off where the file system cannot (on)"),
-        PropertyDefinition("aio", "off|threads|native|io_uring", "how requests reach the file (threads)"),
+        PropertyDefinition("aio", "off|threads|native|io_uring", "how requests reach the file (io_uring)"),
         PropertyDefinition("media", "disk|cdrom", "cdrom: read only (disk)"),
         PropertyDefinition("discard", "unmap|ignore", "free what the guest discards (ignore)"),
         PropertyDefinition("detect-zeroes", "off|on|unmap", "write zeros as holes (off)"),

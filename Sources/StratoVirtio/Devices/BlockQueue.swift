@@ -17,25 +17,28 @@ final class BlockQueue: Sendable {
         /// Exactly 20 bytes.
         let serial: [UInt8]
         let limiter: LogLimiter
+        /// Nil where requests are not limited in number.
+        let bucket: LeakyBucket?
 
-        init(image: DiskImage, serial: [UInt8], limiter: LogLimiter) {
+        init(image: DiskImage, serial: [UInt8], limiter: LogLimiter, bucket: LeakyBucket? = nil) {
             path = image.options.path
             isReadOnly = image.options.isReadOnly
             capacity = image.capacity
             self.serial = serial
             self.limiter = limiter
+            self.bucket = bucket
         }
     }
 
     /// What a request in flight has to do when it is completed.
-    private struct Slot {
+    private struct Slot: BitwiseCopyable {
         var head: UInt16
+        var isInFlight: Bool
+        /// Bytes that the device has written, from the first on, if the request succeeds, and if not.
+        var length: UInt32
+        var failureLength: UInt32
         /// One byte.
         var status: GuestBuffer
-        /// Bytes that the driver gave for writing, the status included.
-        var writableLength: Int
-        /// Bytes that the device has written, from the first on, if the request succeeds.
-        var dataLength: Int
     }
 
     /// A queue that the driver has handed over.
@@ -45,27 +48,34 @@ final class BlockQueue: Sendable {
         let interrupt: any VirtioInterrupt
         let features: VirtioFeatures
         /// By request index.
-        var slots: [Slot?]
+        var slots: FixedVector<Slot>
         /// Requests that are not in flight.
-        var free: [Int32]
+        var free: FixedVector<Int32>
         /// Requests that are filled in and not submitted yet.
-        var batch: [Int32]
-        var completed: [Int32]
+        var batch: FixedVector<Int32>
+        var completed: FixedVector<Int32>
         var isBroken = false
+
+        init(_ ring: consuming SplitQueue, _ activation: VirtioActivation, unused: GuestBuffer, depth: Int) {
+            self.ring = ring
+            memory = activation.memory
+            interrupt = activation.interrupt
+            features = activation.features
+            slots = FixedVector(
+                repeating: Slot(head: 0, isInFlight: false, length: 0, failureLength: 0, status: unused), count: depth)
+            free = FixedVector(capacity: depth)
+            for index in (0..<Int32(clamping: depth)).reversed() { free.append(index) }
+            batch = FixedVector(capacity: BlockQueue.batchSize)
+            completed = FixedVector(capacity: depth)
+        }
     }
 
     private struct State: ~Copyable {
         var active: Active?
         var isPaused = false
         var isWriteback = true
-    }
-
-    /// What became of a chain.
-    private enum Outcome {
-        /// Ends now, with this many bytes written.
-        case finished(UInt32)
-        /// Its request was appended to the batch.
-        case submitted
+        /// Until when a timer looks after the chains that a full bucket holds up, in microseconds.
+        var retryTime: Int64 = 0
     }
 
     /// Requests that are submitted together at most.
@@ -76,35 +86,32 @@ final class BlockQueue: Sendable {
 
     // Called once per batch; what each request needs of it stands in the two constants below.
     private let disk: any DiskQueue
-    private let requests: [DiskRequest]
-    private let completesAtOnce: Bool
+    private let requests: DiskRequestTable
     private let shared: Shared
+    /// Signals the kick, so many milliseconds from now.
+    private let kickLater: @Sendable (Int) -> Void
     private let state = Mutex(State())
 
-    init(index: Int, kick: EventDescriptor, disk: any DiskQueue, shared: Shared) {
+    init(
+        index: Int, kick: EventDescriptor, disk: any DiskQueue, shared: Shared,
+        kickLater: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
         self.index = index
         self.kick = kick
         self.disk = disk
         requests = disk.requests
-        completesAtOnce = disk.completionEvent == nil
         self.shared = shared
+        self.kickLater = kickLater
     }
 
     // MARK: Life cycle
 
     func activate(_ queue: VirtioActivation.Queue, _ activation: VirtioActivation, isWriteback: Bool) {
+        disk.prepare(for: activation.memory)
         state.withLock { state in
-            let depth = requests.count
-            var batch: [Int32] = []
-            batch.reserveCapacity(BlockQueue.batchSize)
-            var completed: [Int32] = []
-            completed.reserveCapacity(depth)
-            state.active = Active(
-                ring: SplitQueue(
-                    queue.layout, memory: activation.memory, features: activation.features, position: queue.position),
-                memory: activation.memory, interrupt: activation.interrupt, features: activation.features,
-                slots: Array(repeating: nil, count: depth), free: (0..<Int32(clamping: depth)).reversed(), batch: batch,
-                completed: completed)
+            let ring = SplitQueue(
+                queue.layout, memory: activation.memory, features: activation.features, position: queue.position)
+            state.active = Active(ring, activation, unused: queue.layout.used, depth: requests.count)
             state.isWriteback = isWriteback
         }
         // There may be chains already, of which a driver that was restored tells nothing.
@@ -116,10 +123,14 @@ final class BlockQueue: Sendable {
         state.withLock { state in
             guard state.active != nil else { return }
             disk.drain()
-            var dropped: [Int32] = []
-            disk.takeCompletions(into: &dropped)
+            dropCompletions()
             state.active = nil
         }
+    }
+
+    private func dropCompletions() {
+        var dropped = FixedVector<Int32>(capacity: requests.count)
+        disk.takeCompletions(into: &dropped)
     }
 
     func pause() {
@@ -162,8 +173,9 @@ final class BlockQueue: Sendable {
     func process() {
         state.withLock { state in
             guard !state.isPaused, var active = state.active.take() else { return }
-            serve(&active, isWriteback: state.isWriteback)
+            let isHeldUp = serve(&active, isWriteback: state.isWriteback)
             state.active = consume active
+            if isHeldUp { tryAgainLater(&state) }
         }
     }
 
@@ -171,8 +183,7 @@ final class BlockQueue: Sendable {
     func complete() {
         state.withLock { state in
             guard var active = state.active.take() else {
-                var dropped: [Int32] = []
-                disk.takeCompletions(into: &dropped)
+                dropCompletions()
                 return
             }
             reap(&active)
@@ -181,190 +192,241 @@ final class BlockQueue: Sendable {
         }
     }
 
-    private func serve(_ active: inout Active, isWriteback: Bool) {
-        guard !active.isBroken else { return }
+    /// - Returns: true if chains were left where they are because the bucket is full.
+    private func serve(_ active: inout Active, isWriteback: Bool) -> Bool {
+        guard !active.isBroken else { return false }
         // Without FLUSH the driver has no way to make writes durable, so that each one must be (virtio 1.2, 5.2.6.2).
         let isWriteThrough = !active.features.contains(.blockFlush) || !isWriteback
         // A driver that fills the queue as fast as it is emptied must not keep the loop from its other devices.
-        var budget = active.ring.size
+        let share = active.ring.size
+        var budget = shared.bucket?.take(upTo: share) ?? share
+        let isLimited = budget < share
         do throws(QueueError) {
             repeat {
                 active.ring.disableNotifications()
                 while budget > 0, let chain = try active.ring.pop() {
                     budget &-= 1
-                    switch begin(chain, &active, isWriteThrough: isWriteThrough) {
-                    case .finished(let length):
+                    if let length = begin(chain, &active, isWriteThrough: isWriteThrough) {
                         active.ring.push(chain.head, length: length)
-                    case .submitted:
-                        if active.batch.count >= BlockQueue.batchSize { submit(&active) }
+                    } else if active.batch.count >= BlockQueue.batchSize {
+                        submit(&active)
                     }
                 }
                 submit(&active)
             } while budget > 0 && active.ring.enableNotifications()
-            if budget == 0 { kick.signal() }
+            if budget == 0, !isLimited { kick.signal() }
         } catch {
             submit(&active)
             active.isBroken = true
             shared.limiter.log(.warn, "queue \(index) needs a reset: \(error)")
             active.interrupt.deviceNeedsReset()
         }
+        shared.bucket?.giveBack(budget)
         notify(&active)
+        return isLimited && budget == 0 && !active.isBroken
+    }
+
+    /// Sees to it that chains that a full bucket holds up are looked at again, by one timer however often the driver kicks.
+    private func tryAgainLater(_ state: inout State) {
+        guard let bucket = shared.bucket else { return }
+        let now = MonotonicClock.now.microseconds
+        guard now >= state.retryTime else { return }
+        let milliseconds = bucket.waitMilliseconds
+        state.retryTime = now &+ Int64(milliseconds) &* 1000
+        kickLater(milliseconds)
     }
 
     private func submit(_ active: inout Active) {
         guard !active.batch.isEmpty else { return }
-        disk.submit(active.batch)
-        active.batch.removeAll(keepingCapacity: true)
-        if completesAtOnce { reap(&active) }
+        let isCompleted = disk.submit(active.batch.span)
+        active.batch.removeAll()
+        if isCompleted { reap(&active) }
     }
 
     private func reap(_ active: inout Active) {
         disk.takeCompletions(into: &active.completed)
-        for request in active.completed {
-            let place = Int(request)
-            guard active.slots.indices.contains(place), let slot = active.slots[place] else { continue }
-            active.slots[place] = nil
+        for position in 0..<active.completed.count {
+            let request = active.completed[position]
+            let slot = active.slots[Int(request)]
+            guard slot.isInFlight else { continue }
+            active.slots[Int(request)].isInFlight = false
             active.free.append(request)
-            let result = requests[place].result
-            if result != 0 { report(requests[place], result) }
-            let status = result == 0 ? BlockProtocol.Status.ok : BlockProtocol.Status.ioError
-            let length = finish(slot.status, status, slot.writableLength, dataLength: result == 0 ? slot.dataLength : 0)
+            let result = requests.result(of: request)
+            var length = slot.length
+            if result == 0 {
+                slot.status.store(BlockProtocol.Status.ok, at: 0)
+            } else {
+                report(request, result)
+                slot.status.store(BlockProtocol.Status.ioError, at: 0)
+                length = slot.failureLength
+            }
             // A queue that broke meanwhile is not touched any more.
-            if !active.isBroken { active.ring.push(slot.head, length: length) }
+            if !active.isBroken { active.ring.put(slot.head, length: length) }
         }
-        active.completed.removeAll(keepingCapacity: true)
+        active.completed.removeAll()
+        if !active.isBroken { active.ring.publish() }
     }
 
     private func notify(_ active: inout Active) {
         if !active.isBroken, active.ring.needsNotification() { active.interrupt.queueUsed(index) }
     }
 
-    private func report(_ request: DiskRequest, _ code: Int32) {
-        let (operation, offset) = request.with { ($0.operation, $0.offset) }
+    private func report(_ request: Int32, _ code: Int32) {
+        let (operation, offset) = requests.with(request) { ($0.operation, $0.offset) }
         let what = "\(operation) at byte \(offset) of \(shared.path)"
         shared.limiter.log(.error, "\(LinuxError(code: code, operation: what))")
     }
 
     // MARK: Requests
 
-    /// Writes the status byte, and says how many bytes were written from the first on: the status lies behind all data, so
-    /// that it counts only if the data before it was written completely.
-    private func finish(_ statusByte: GuestBuffer, _ status: UInt8, _ writableLength: Int, dataLength: Int) -> UInt32 {
+    /// Writes the status byte, and says how many bytes were written from the first on.
+    private func finish(_ statusByte: GuestBuffer, _ status: UInt8, _ writableLength: UInt32, dataLength: UInt32) -> UInt32 {
         statusByte.store(status, at: 0)
-        return UInt32(clamping: dataLength == writableLength &- 1 ? writableLength : dataLength)
+        return usedLength(writableLength, dataLength: dataLength)
     }
 
-    /// Makes a request of a chain (virtio 1.2, 5.2.6).
-    private func begin(_ chain: DescriptorChain, _ active: inout Active, isWriteThrough: Bool) -> Outcome {
+    /// The status lies behind all data, so that it counts only if the data before it was written completely.
+    private func usedLength(_ writableLength: UInt32, dataLength: UInt32) -> UInt32 {
+        dataLength == writableLength &- 1 ? writableLength : dataLength
+    }
+
+    /// Makes a request of a chain (virtio 1.2, 5.2.6), and puts it into the batch.
+    ///
+    /// - Returns: how many bytes were written to a chain that has ended already, nil for one that was put into the batch.
+    @inline(__always)
+    private func begin(_ chain: DescriptorChain, _ active: inout Active, isWriteThrough: Bool) -> UInt32? {
         let readable = 0..<chain.readableCount
         let writable = chain.readableCount..<chain.segmentCount
         // The status is the last byte that the device can write.
-        guard chain.writableCount > 0, let last = lastByte(active.ring.segments[writable.upperBound &- 1]) else {
+        guard chain.writableCount > 0, let status = lastByte(active.ring.segments[writable.upperBound &- 1]) else {
             shared.limiter.log(.warn, "queue \(index): a request without room for its status")
-            return .finished(0)
+            return 0
         }
-        func end(_ status: UInt8, dataLength: Int = 0) -> Outcome {
-            .finished(finish(last, status, chain.writableLength, dataLength: dataLength))
-        }
+        let writableLength = UInt32(truncatingIfNeeded: chain.writableLength)
         // Type and reserved, then sector; each is read once, as the guest may change them meanwhile.
-        guard let first = active.ring.segments.load(UInt64.self, at: 0, in: readable),
-            let sector = active.ring.segments.load(UInt64.self, at: 8, in: readable)
-        else {
+        guard let (first, sector) = active.ring.segments.loadPair(in: readable) else {
             shared.limiter.log(.warn, "queue \(index): a request without a whole header")
-            return end(BlockProtocol.Status.ioError)
+            return finish(status, BlockProtocol.Status.ioError, writableLength, dataLength: 0)
         }
         let type = UInt32(truncatingIfNeeded: first)
-        let inputLength = chain.readableLength &- BlockProtocol.headerSize
-        let outputLength = chain.writableLength &- 1
+        guard type == BlockProtocol.RequestType.read || type == BlockProtocol.RequestType.write else {
+            return beginOther(type, chain, status, &active, isWriteThrough: isWriteThrough)
+        }
+        let isWrite = type == BlockProtocol.RequestType.write
+        let length = isWrite ? chain.readableLength &- BlockProtocol.headerSize : chain.writableLength &- 1
+        guard let offset = offset(ofSector: sector, length: length), !(isWrite && shared.isReadOnly) else {
+            return finish(status, BlockProtocol.Status.ioError, writableLength, dataLength: 0)
+        }
+        guard length > 0 else { return finish(status, BlockProtocol.Status.ok, writableLength, dataLength: 0) }
+        guard let place = active.free.popLast() else {
+            return finish(status, BlockProtocol.Status.ioError, writableLength, dataLength: 0)
+        }
+        requests.with(place) { request in
+            request.operation = isWrite ? .write : .read
+            request.offset = offset
+            request.isWriteThrough = isWriteThrough
+            request.removeSegments()
+            active.ring.segments.forEachPart(
+                from: isWrite ? BlockProtocol.headerSize : 0, length: length, in: isWrite ? readable : writable
+            ) { request.append($0) }
+        }
+        enqueue(place, chain, status, dataLength: isWrite ? 0 : length, &active)
+        return nil
+    }
+
+    @inline(never)
+    private func beginOther(
+        _ type: UInt32, _ chain: DescriptorChain, _ status: GuestBuffer, _ active: inout Active, isWriteThrough: Bool
+    ) -> UInt32? {
+        let writableLength = UInt32(truncatingIfNeeded: chain.writableLength)
         switch type {
-        case BlockProtocol.RequestType.read, BlockProtocol.RequestType.write:
-            let isWrite = type == BlockProtocol.RequestType.write
-            let length = isWrite ? inputLength : outputLength
-            guard let offset = offset(ofSector: sector, length: length), !(isWrite && shared.isReadOnly) else {
-                return end(BlockProtocol.Status.ioError)
-            }
-            guard length > 0 else { return end(BlockProtocol.Status.ok) }
-            guard let place = active.free.popLast() else { return end(BlockProtocol.Status.ioError) }
-            requests[Int(place)].with { request in
-                request.operation = isWrite ? .write : .read
-                request.offset = offset
-                request.isWriteThrough = isWriteThrough
-                // Few are left, for which this takes less time than removeAll does.
-                while request.segments.popLast() != nil {}
-                active.ring.segments.appendParts(
-                    from: isWrite ? BlockProtocol.headerSize : 0, length: length, in: isWrite ? readable : writable,
-                    to: &request.segments)
-            }
-            enqueue(place, chain, last, dataLength: isWrite ? 0 : length, &active)
-            return .submitted
         case BlockProtocol.RequestType.flush:
-            guard let place = active.free.popLast() else { return end(BlockProtocol.Status.ioError) }
-            requests[Int(place)].with { request in
+            guard let place = active.free.popLast() else {
+                return finish(status, BlockProtocol.Status.ioError, writableLength, dataLength: 0)
+            }
+            requests.with(place) { request in
                 request.operation = .flush
                 request.offset = 0
             }
-            enqueue(place, chain, last, dataLength: 0, &active)
-            return .submitted
+            enqueue(place, chain, status, dataLength: 0, &active)
+            return nil
         case BlockProtocol.RequestType.getIdentifier:
-            let amount = min(outputLength, BlockProtocol.identifierSize)
-            active.ring.segments.store(shared.serial, count: amount, in: writable)
-            return end(BlockProtocol.Status.ok, dataLength: amount)
+            let amount = min(chain.writableLength &- 1, BlockProtocol.identifierSize)
+            active.ring.segments.store(shared.serial, count: amount, in: chain.readableCount..<chain.segmentCount)
+            return finish(
+                status, BlockProtocol.Status.ok, writableLength, dataLength: UInt32(truncatingIfNeeded: amount))
         case BlockProtocol.RequestType.discard where active.features.contains(.blockDiscard),
             BlockProtocol.RequestType.writeZeroes where active.features.contains(.blockWriteZeroes):
-            return beginRanges(type, chain, last, inputLength, &active, isWriteThrough: isWriteThrough)
+            return beginRanges(type, chain, status, &active, isWriteThrough: isWriteThrough)
         default:
-            return end(BlockProtocol.Status.unsupported)
+            return finish(status, BlockProtocol.Status.unsupported, writableLength, dataLength: 0)
         }
     }
 
     private func beginRanges(
-        _ type: UInt32, _ chain: DescriptorChain, _ last: GuestBuffer, _ length: Int, _ active: inout Active,
-        isWriteThrough: Bool
-    ) -> Outcome {
-        func end(_ status: UInt8) -> Outcome { .finished(finish(last, status, chain.writableLength, dataLength: 0)) }
+        _ type: UInt32, _ chain: DescriptorChain, _ status: GuestBuffer, _ active: inout Active, isWriteThrough: Bool
+    ) -> UInt32? {
+        let length = chain.readableLength &- BlockProtocol.headerSize
         let isDiscard = type == BlockProtocol.RequestType.discard
         let count = length / BlockProtocol.rangeSize
-        guard length > 0, length % BlockProtocol.rangeSize == 0, count <= BlockProtocol.maximumRanges,
-            let place = active.free.last
-        else { return end(BlockProtocol.Status.ioError) }
-        let refusal: UInt8? = requests[Int(place)].with { request in
-            request.operation = isDiscard ? .discard : .writeZeroes
-            request.isWriteThrough = isWriteThrough
-            request.ranges.removeAll(keepingCapacity: true)
-            let readable = 0..<chain.readableCount
-            for index in 0..<count {
-                let base = BlockProtocol.headerSize &+ index &* BlockProtocol.rangeSize
-                guard let sector = active.ring.segments.load(UInt64.self, at: base, in: readable),
-                    let rest = active.ring.segments.load(UInt64.self, at: base &+ 8, in: readable)
-                else { return BlockProtocol.Status.ioError }
-                let sectors = UInt32(truncatingIfNeeded: rest)
-                let flags = UInt32(truncatingIfNeeded: rest &>> 32)
-                // Unknown flags, and the unmap flag of a discard, are unsupported (virtio 1.2, 5.2.6.2).
-                guard flags & ~BlockProtocol.rangeUnmap == 0, !(isDiscard && flags != 0) else {
-                    return BlockProtocol.Status.unsupported
-                }
-                guard sectors <= BlockProtocol.maximumRangeSectors,
-                    let offset = offset(ofSector: sector, length: Int(sectors) &* BlockProtocol.sectorSize)
-                else { return BlockProtocol.Status.ioError }
-                if index == 0 { request.offset = offset }
-                request.ranges.append(
-                    DiskRange(
-                        offset: offset, count: UInt64(sectors) &* UInt64(BlockProtocol.sectorSize),
-                        mayUnmap: flags & BlockProtocol.rangeUnmap != 0))
+        let refusal: UInt8?
+        if length > 0, length % BlockProtocol.rangeSize == 0, count <= BlockProtocol.maximumRanges,
+            let place = active.free.popLast()
+        {
+            refusal = requests.with(place) { request in
+                request.operation = isDiscard ? .discard : .writeZeroes
+                request.isWriteThrough = isWriteThrough
+                return addRanges(count, isDiscard: isDiscard, chain, active.ring.segments, to: &request)
             }
-            return nil
+            if refusal == nil {
+                enqueue(place, chain, status, dataLength: 0, &active)
+                return nil
+            }
+            active.free.append(place)
+        } else {
+            refusal = BlockProtocol.Status.ioError
         }
-        if let refusal { return end(refusal) }
-        active.free.removeLast()
-        enqueue(place, chain, last, dataLength: 0, &active)
-        return .submitted
+        return finish(
+            status, refusal ?? BlockProtocol.Status.ioError, UInt32(truncatingIfNeeded: chain.writableLength), dataLength: 0)
+    }
+
+    /// - Returns: the status of a request that is refused.
+    private func addRanges(
+        _ count: Int, isDiscard: Bool, _ chain: DescriptorChain, _ segments: Span<GuestBuffer>, to request: inout DiskRequest
+    ) -> UInt8? {
+        let readable = 0..<chain.readableCount
+        request.removeRanges()
+        for index in 0..<count {
+            let base = BlockProtocol.headerSize &+ index &* BlockProtocol.rangeSize
+            guard let sector = segments.load(UInt64.self, at: base, in: readable),
+                let rest = segments.load(UInt64.self, at: base &+ 8, in: readable)
+            else { return BlockProtocol.Status.ioError }
+            let sectors = UInt32(truncatingIfNeeded: rest)
+            let flags = UInt32(truncatingIfNeeded: rest &>> 32)
+            // Unknown flags, and the unmap flag of a discard, are unsupported (virtio 1.2, 5.2.6.2).
+            guard flags & ~BlockProtocol.rangeUnmap == 0, !(isDiscard && flags != 0) else {
+                return BlockProtocol.Status.unsupported
+            }
+            guard sectors <= BlockProtocol.maximumRangeSectors,
+                let offset = offset(ofSector: sector, length: Int(sectors) &* BlockProtocol.sectorSize)
+            else { return BlockProtocol.Status.ioError }
+            if index == 0 { request.offset = offset }
+            request.append(
+                DiskRange(
+                    offset: offset, count: UInt64(sectors) &* UInt64(BlockProtocol.sectorSize),
+                    mayUnmap: flags & BlockProtocol.rangeUnmap != 0))
+        }
+        return nil
     }
 
     private func enqueue(
         _ place: Int32, _ chain: DescriptorChain, _ status: GuestBuffer, dataLength: Int, _ active: inout Active
     ) {
+        let writableLength = UInt32(truncatingIfNeeded: chain.writableLength)
         active.slots[Int(place)] = Slot(
-            head: chain.head, status: status, writableLength: chain.writableLength, dataLength: dataLength)
+            head: chain.head, isInFlight: true,
+            length: usedLength(writableLength, dataLength: UInt32(truncatingIfNeeded: dataLength)),
+            failureLength: usedLength(writableLength, dataLength: 0), status: status)
         active.batch.append(place)
     }
 

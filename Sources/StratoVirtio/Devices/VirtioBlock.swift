@@ -21,11 +21,17 @@ package final class VirtioBlock: VirtioDevice {
         /// The most entries of each queue: a power of two, 2...1024.
         package var queueSize: UInt16
 
-        package init(name: String, serial: String = "", queueCount: Int = 1, queueSize: UInt16 = 256) {
+        /// Requests a second at most, of all queues together, 1...1 000 000; nil for no limit.
+        package var requestsPerSecond: Int?
+
+        package init(
+            name: String, serial: String = "", queueCount: Int = 1, queueSize: UInt16 = 256, requestsPerSecond: Int? = nil
+        ) {
             self.name = name
             self.serial = serial
             self.queueCount = queueCount
             self.queueSize = queueSize
+            self.requestsPerSecond = requestsPerSecond
         }
     }
 
@@ -79,14 +85,18 @@ package final class VirtioBlock: VirtioDevice {
         configuration = VirtioBlock.makeConfiguration(options, image)
         let shared = BlockQueue.Shared(
             image: image, serial: VirtioBlock.serialBytes(options.serial),
-            limiter: LogLimiter(source: "disk \(options.name)", logger: logger))
+            limiter: LogLimiter(source: "disk \(options.name)", logger: logger),
+            bucket: options.requestsPerSecond.map { LeakyBucket(rate: $0) })
         var queues: [BlockQueue] = []
         var registrations: [EventLoop.Registration] = []
         do {
             for index in 0..<options.queueCount {
                 let disk = try image.makeQueue(
-                    depth: Int(size), threadLimit: max(1, VirtioBlock.threadLimit / options.queueCount))
-                let queue = BlockQueue(index: index, kick: try EventDescriptor(), disk: disk, shared: shared)
+                    depth: Int(size), threadLimit: max(1, VirtioBlock.threadLimit / options.queueCount), logger: logger)
+                let kick = try EventDescriptor()
+                let queue = BlockQueue(index: index, kick: kick, disk: disk, shared: shared) { [loop] milliseconds in
+                    loop.schedule(afterMilliseconds: milliseconds) { kick.signal() }
+                }
                 queues.append(queue)
                 registrations.append(
                     try loop.register(queue.kick.number, for: .readable) { _ in

@@ -22,18 +22,20 @@ final class BlockBench {
 
     init(
         _ contents: [UInt8], engine: DiskImageOptions.Engine = .synchronous, queueCount: Int = 1, queueSize: UInt16 = 64,
-        serial: String = "disk-1", _ change: (inout DiskImageOptions) -> Void = { _ in }
+        serial: String = "disk-1", requestsPerSecond: Int? = nil, _ change: (inout DiskImageOptions) -> Void = { _ in }
     ) throws {
         guest = try Guest()
         file = try ScratchFile(contents)
-        var options = DiskImageOptions(path: file.path, engine: engine)
+        // The kernel's old interface is asynchronous for direct images alone.
+        var options = DiskImageOptions(path: file.path, isDirect: engine == .native, engine: engine)
         change(&options)
         let logger = Logger(sink: lines, level: .warn)
         image = try DiskImage(options, logger: logger)
         thread = try EventLoopThread(name: "block-test")
         device = try VirtioBlock(
-            VirtioBlock.Options(name: "rootfs", serial: serial, queueCount: queueCount, queueSize: queueSize), image: image,
-            loop: thread.loop, logger: logger)
+            VirtioBlock.Options(
+                name: "rootfs", serial: serial, queueCount: queueCount, queueSize: queueSize,
+                requestsPerSecond: requestsPerSecond), image: image, loop: thread.loop, logger: logger)
         transport = VirtioMMIOTransport(
             device: device, memory: guest.memory, base: GuestAddress(0xF010_0000), interrupt: line, doorbells: nil,
             logger: logger)
@@ -110,7 +112,7 @@ final class BlockBench {
 
 /// An engine that keeps requests until the test lets them go, in the order that the test wants.
 final class HeldDiskQueue: DiskQueue {
-    let requests: [DiskRequest]
+    let requests: DiskRequestTable
     let completionEvent: EventDescriptor?
     private let lock = NSCondition()
     nonisolated(unsafe) private var held: [Int32] = []
@@ -118,7 +120,7 @@ final class HeldDiskQueue: DiskQueue {
     nonisolated(unsafe) private var most = 0
 
     init(depth: Int) throws {
-        requests = (0..<depth).map { _ in DiskRequest() }
+        requests = DiskRequestTable(count: depth)
         completionEvent = try EventDescriptor()
     }
 
@@ -128,12 +130,16 @@ final class HeldDiskQueue: DiskQueue {
     /// The most requests that ever waited at once.
     var deepest: Int { lock.withLock { most } }
 
-    func submit(_ indices: [Int32]) {
+    func prepare(for memory: GuestMemory) {}
+
+    func submit(_ indices: Span<Int32>) -> Bool {
+        let added = indices.indices.map { indices[$0] }
         lock.withLock {
-            held += indices
+            held += added
             most = max(most, held.count)
             lock.broadcast()
         }
+        return false
     }
 
     /// Completes a request that waits.
@@ -146,12 +152,13 @@ final class HeldDiskQueue: DiskQueue {
         completionEvent?.signal()
     }
 
-    func takeCompletions(into indices: inout [Int32]) {
+    func takeCompletions(into indices: inout FixedVector<Int32>) {
         completionEvent?.consume()
-        lock.withLock {
-            indices += completed
-            completed = []
+        let taken = lock.withLock {
+            defer { completed = [] }
+            return completed
         }
+        indices.append(taken.span)
     }
 
     func drain() {
