@@ -20,6 +20,29 @@ struct DiskImage: Sendable {
         return image
     }
 
+    /// A private copy of the disk that boots by itself: Debian with systemd.
+    ///
+    /// - Parameters:
+    ///   - kernel: which of the disk's kernels is started, `cloud` or `generic`.
+    ///   - words: more words of its command line.
+    /// - Throws: `GuestFailure`.
+    static func installed(
+        in directory: ScratchDirectory, kernel: String = "cloud", words: [String] = []
+    ) throws -> DiskImage {
+        let source = GuestEnvironment.cache + "/disk-debian/disk.raw"
+        guard FileManager.default.fileExists(atPath: source) else {
+            throw GuestFailure("\(source) is not there: run `Guest/build-all`")
+        }
+        let image = DiskImage(path: directory.file("disk.raw"))
+        try HostTool.check("cp", ["--sparse=always", source, image.path])
+        let settings = directory.file("guest.cfg")
+        try "set kernel=\(kernel)\nset words=\"\(words.joined(separator: " "))\"\n".write(
+            toFile: settings, atomically: true, encoding: .utf8)
+        // The EFI system partition begins at the first MiB.
+        try HostTool.check("mcopy", ["-o", "-i", "\(image.path)@@1M", settings, "::/EFI/debian/guest.cfg"])
+        return image
+    }
+
     /// An image of zeros that takes no room.
     static func empty(in directory: ScratchDirectory, name: String, mebibytes: Int) throws -> DiskImage {
         let image = DiskImage(path: directory.file(name))

@@ -13,7 +13,7 @@ final class GuestMachine {
     ///
     /// Whatever goes wrong inside is told together with the command line and the last lines of the guest and the monitor.
     static func run(_ setup: GuestSetup, in directory: ScratchDirectory, _ body: (GuestMachine) throws -> Void) throws {
-        for path in [setup.kernel.path, setup.ramdisk?.path].compactMap({ $0 })
+        for path in [setup.kernel?.path, setup.ramdisk?.path, setup.firmware?.code].compactMap({ $0 })
         where !FileManager.default.fileExists(atPath: path) {
             throw GuestFailure("\(path) is not there: run `Guest/build-all`")
         }

@@ -18,8 +18,12 @@ struct GuestKernel: Sendable, Hashable, CustomTestStringConvertible {
     static func microVM(_ format: Format = .bzImage) -> GuestKernel { GuestKernel(name: "microvm", format: format) }
     /// Our own as StratoVirt's is: devices by the command line alone.
     static func withoutACPI(_ format: Format = .bzImage) -> GuestKernel { GuestKernel(name: "microvm-noacpi", format: format) }
+    /// Our own for the standard machine.
+    static func standardVM(_ format: Format = .bzImage) -> GuestKernel { GuestKernel(name: "standard_vm", format: format) }
     /// Debian's for clouds, unchanged: ACPI alone, all drivers as modules.
     static let debianCloud = GuestKernel(name: "debian-cloud", format: .bzImage)
+    /// Debian's for every machine, unchanged.
+    static let debianGeneric = GuestKernel(name: "debian-generic", format: .bzImage)
 
     var path: String { "\(GuestEnvironment.cache)/kernel-\(name)/\(format.rawValue)" }
     var testDescription: String { "\(name) \(format.rawValue)" }
@@ -30,8 +34,25 @@ enum GuestRamdisk: String, Sendable {
     case busybox
     /// With the modules of Debian's cloud kernel.
     case cloud
+    /// With those of Debian's generic kernel.
+    case generic
 
     var path: String { "\(GuestEnvironment.cache)/initrd-\(rawValue)/initrd.gz" }
+}
+
+/// One of Debian's builds of UEFI firmware, which the guest scripts fetch.
+enum GuestFirmware: String, Sendable, CaseIterable {
+    case twoMiB = ""
+    case fourMiB = "_4M"
+
+    var code: String { "\(GuestEnvironment.cache)/firmware/OVMF_CODE\(rawValue).fd" }
+
+    /// A private copy of the empty variables.
+    func variables(in directory: ScratchDirectory) throws -> DiskImage {
+        let image = DiskImage(path: directory.file("variables.fd"))
+        try HostTool.check("cp", ["\(GuestEnvironment.cache)/firmware/OVMF_VARS\(rawValue).fd", image.path])
+        return image
+    }
 }
 
 /// A disk as it is given to a guest.
@@ -46,7 +67,11 @@ struct GuestDisk: Sendable {
 
 /// What a guest is started with.
 struct GuestSetup: Sendable {
-    var kernel = GuestKernel.microVM()
+    /// Nil where firmware finds one on a disk.
+    var kernel: GuestKernel? = GuestKernel.microVM()
+    /// Of a standard machine, with the file of its variables.
+    var firmware: GuestFirmware?
+    var variables: DiskImage?
     var ramdisk: GuestRamdisk?
     var processors = "1"
     var memory = "256m"
@@ -87,18 +112,43 @@ struct GuestSetup: Sendable {
         return setup
     }
 
+    /// The scripted checks on a standard machine, with a kernel of its own on its command line.
+    static func checkingStandard(_ checks: String..., root: DiskImage, end: String = "poweroff") -> GuestSetup {
+        var setup = GuestSetup.standard
+        setup.disks = [GuestDisk(image: root)]
+        setup.words = ["root=/dev/vda", "rw", "init=/sbin/guest-check"] + checkWords(checks, end)
+        return setup
+    }
+
+    /// A standard machine that has nothing yet.
+    static var standard: GuestSetup {
+        var setup = GuestSetup()
+        setup.machine = "standard_vm"
+        setup.kernel = .standardVM()
+        setup.memory = "512m"
+        setup.console = ["console=ttyS0", "reboot=k", "quiet", "panic=1"]
+        return setup
+    }
+
+    var isStandard: Bool { machine.hasPrefix("standard_vm") }
+
     private static func checkWords(_ checks: [String], _ end: String) -> [String] {
         ["guest_checks=" + checks.joined(separator: ","), "guest_end=" + end]
     }
 
     func arguments(qmpSocket: String) -> [String] {
-        var result = ["-machine", machine, "-kernel", kernel.path, "-smp", processors, "-m", memory]
+        var result = ["-machine", machine, "-smp", processors, "-m", memory]
+        if let kernel {
+            result += ["-kernel", kernel.path, "-append", (console + words).joined(separator: " ")]
+        }
         if let ramdisk { result += ["-initrd", ramdisk.path] }
-        result += ["-append", (console + words).joined(separator: " ")]
+        if let firmware { result += ["-drive", "file=\(firmware.code),if=pflash,unit=0,readonly=on"] }
+        if let variables { result += ["-drive", "file=\(variables.path),if=pflash,unit=1"] }
         for (index, disk) in disks.enumerated() {
             let access = "readonly=\(disk.isReadOnly ? "on" : "off")"
             let drive = ["file=\(disk.image.path)", "id=drive\(index)", access] + disk.options
-            let device = ["virtio-blk-device", "drive=drive\(index)", "id=disk\(index)"] + disk.deviceOptions
+            let kind = isStandard ? "virtio-blk-pci" : "virtio-blk-device"
+            let device = [kind, "drive=drive\(index)", "id=disk\(index)"] + disk.deviceOptions
             result += ["-drive", drive.joined(separator: ","), "-device", device.joined(separator: ",")]
         }
         if hasQMP { result += ["-qmp", "unix:\(qmpSocket),server,nowait"] }

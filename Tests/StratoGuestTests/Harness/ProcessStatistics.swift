@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Testing
 
 /// What /proc tells of a process.
 enum ProcessStatistics {
@@ -59,5 +60,38 @@ enum ProcessStatistics {
         let fields = text[text.index(after: end)...].split(separator: " ")
         guard fields.count > 12, let user = Int(fields[11]), let system = Int(fields[12]) else { return nil }
         return user + system
+    }
+}
+
+extension ProcessStatistics {
+    /// What a process holds of its host.
+    struct Usage: Sendable, CustomStringConvertible {
+        let descriptors: Int
+        let threads: Int
+        let mappings: Int
+        /// KiB, without the guest's memory.
+        let resident: Int
+
+        /// Pages of code that come and go with what was used last.
+        private static let residentTolerance = 256
+
+        init(of process: pid_t) throws {
+            descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count
+            threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task").count
+            mappings = try contents(of: "/proc/\(process)/maps").split(separator: "\n").count
+            resident = try residentBesideGuest(process)
+        }
+
+        var description: String {
+            "\(descriptors) descriptors, \(threads) threads, \(mappings) mappings, \(resident) KiB resident"
+        }
+
+        /// Expects that there is no more than there was before.
+        func expectNoGrowth(since before: Usage) {
+            #expect(descriptors <= before.descriptors, "before: \(before), after: \(self)")
+            #expect(threads <= before.threads, "before: \(before), after: \(self)")
+            #expect(mappings <= before.mappings, "before: \(before), after: \(self)")
+            #expect(resident <= before.resident + Usage.residentTolerance, "before: \(before), after: \(self)")
+        }
     }
 }
