@@ -2,7 +2,10 @@
 package enum KernelImage: Sendable, Equatable {
     case bzImage(BzImage)
     case elf(ELFKernel)
-    case arm64Image
+    case arm64Image(ARM64Image)
+
+    /// An arm64 Image as distributions and the kernel's own `make Image.gz` pack it.
+    case gzipARM64Image(ARM64Image)
 
     /// Machine code as it is in memory, without any header: what `objcopy -O binary vmlinux` makes.
     case raw(size: UInt64)
@@ -27,7 +30,13 @@ package enum KernelImage: Sendable, Equatable {
                 let read = { (offset: UInt64, count: Int) throws(BootError) in try window.bytes(at: offset, count: count) }
                 return .elf(try ELFKernel(parsing: header, fileSize: file.size, read: read))
             case .arm64Image:
-                return .arm64Image
+                return .arm64Image(try ARM64Image(parsing: header))
+            case .gzip:
+                guard let image = try packedARM64Image(window) else {
+                    throw KernelFormatError(
+                        "\(KernelFormat.gzip.name) is no kernel that can be started; \(KernelFormat.gzip.advice)")
+                }
+                return .gzipARM64Image(image)
             case let format?:
                 throw KernelFormatError("\(format.name) is no kernel that can be started; \(format.advice)")
             case nil:
@@ -42,6 +51,17 @@ package enum KernelImage: Sendable, Equatable {
         } catch {
             throw file.error("\(error)")
         }
+    }
+
+    /// The header of the arm64 Image in a gzip file; nil if something else is in it, or cannot be unpacked.
+    private static func packedARM64Image(_ window: FileWindow) throws(KernelFormatError) -> ARM64Image? {
+        var reader = GzipReader(window)
+        var header: [UInt8] = []
+        let count = try? reader.unpack(limit: UInt64(ARM64Image.headerSize)) { bytes throws(BootError) in
+            for index in bytes.indices { header.append(bytes[index]) }
+        }
+        guard count != nil, KernelFormat.recognise(header) == .arm64Image else { return nil }
+        return try ARM64Image(parsing: header)
     }
 
     /// Looks for the banner, window by window; they overlap by one byte less than it has.

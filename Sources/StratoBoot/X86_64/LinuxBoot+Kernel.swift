@@ -32,7 +32,7 @@ extension LinuxBoot {
             case .bzImage(let image): try self.plan(image)
             case .elf(let kernel): try self.plan(kernel)
             case .raw(let size): try self.plan(rawOfSize: size)
-            case .arm64Image:
+            case .arm64Image, .gzipARM64Image:
                 throw KernelFormatError(
                     "\(KernelFormat.arm64Image.name) cannot run on x86_64; \(KernelFormat.arm64Image.advice)")
             }
