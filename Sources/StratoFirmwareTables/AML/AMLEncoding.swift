@@ -134,8 +134,8 @@ enum AMLEncoding {
         let bytes = stride(from: 0, to: digits.count - 1, by: 2).map {
             UInt8(truncatingIfNeeded: digits[$0] << 4 | digits[$0 + 1])
         }
-        return bytes.prefix(4).reversed() + bytes.dropFirst(4).prefix(2).reversed() + bytes.dropFirst(6).prefix(2).reversed()
-            + bytes.dropFirst(8)
+        let fields: [ArraySlice<UInt8>] = [bytes.prefix(4), bytes.dropFirst(4).prefix(2), bytes.dropFirst(6).prefix(2)]
+        return fields.flatMap { $0.reversed() } + bytes.dropFirst(8)
     }
 
     /// Three letters and four hexadecimal digits in four bytes (ACPI 6.5, 19.3.4 and 6.1.5).

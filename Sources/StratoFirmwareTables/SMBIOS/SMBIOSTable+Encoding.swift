@@ -105,7 +105,8 @@ extension SMBIOSTable {
         guard uuid.count == 16 else {
             throw FirmwareTableError("smbios: a UUID has 16 bytes, not \(uuid.count)")
         }
-        return uuid[0..<4].reversed() + uuid[4..<6].reversed() + uuid[6..<8].reversed() + uuid[8...]
+        let fields: [ArraySlice<UInt8>] = [uuid[0..<4], uuid[4..<6], uuid[6..<8]]
+        return fields.flatMap { $0.reversed() } + uuid[8...]
     }
 
     private static func encode(_ baseboard: Baseboard) throws(FirmwareTableError) -> [UInt8] {
