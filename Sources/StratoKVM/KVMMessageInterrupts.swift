@@ -31,7 +31,8 @@ package final class KVMMessageInterrupts: MessageInterruptController {
         self.machine = machine
         pins = KVMMessageInterrupts.pinRoutes
         firstNumber = KVMMessageInterrupts.pinCount
-        hasDeviceIDs = machine.system.capability(KVM_CAP_MSI_DEVID) != 0
+        // Whether the machine's controller needs them, not whether there are controllers that do.
+        hasDeviceIDs = machine.capability(KVM_CAP_MSI_DEVID) != 0
     }
 
     package func makeLine() throws(LinuxError) -> any MessageInterruptLine {

@@ -15,12 +15,20 @@ package final class KVMVirtualMachine: Sendable {
 
     /// Makes a machine without virtual CPUs or interrupt controller over a guest's memory.
     ///
+    /// - Parameters:
+    ///   - system: the host's KVM.
+    ///   - memory: the guest's RAM.
+    ///   - lastDeviceAddress: the highest address that a device of the machine has, where it may be above RAM.
     /// - Throws: `KVMError`.
-    package init(system: KVMSystem, memory: GuestMemory) throws(KVMError) {
+    package init(
+        system: KVMSystem, memory: GuestMemory, lastDeviceAddress: GuestAddress = GuestAddress(0)
+    ) throws(KVMError) {
+        let last = memory.ranges.map(\.last).reduce(lastDeviceAddress, max)
+        let type = try system.machineType(addressing: last)
         let number = try kvm("create a virtual machine") { () throws(LinuxError) in
             while true {
                 // A signal that arrives during this long request makes the kernel give up; nothing was made then.
-                let result = csl_ioctl(system.number, CSL_KVM_CREATE_VM.rawValue, 0)
+                let result = csl_ioctl(system.number, CSL_KVM_CREATE_VM.rawValue, type)
                 if result != 0 &- EINTR { return try LinuxError.check(result, "KVM_CREATE_VM") }
             }
         }
@@ -53,7 +61,7 @@ package final class KVMVirtualMachine: Sendable {
 
     /// Makes a virtual CPU.
     ///
-    /// - Parameter index: 0...253; becomes the APIC id on x86_64.
+    /// - Parameter index: 0...253; becomes the APIC id on x86_64, and what MPIDR is made from on aarch64.
     /// - Returns: the virtual CPU, with KVM's reset state.
     /// - Throws: `KVMError`.
     package func makeProcessor(index: Int) throws(KVMError) -> KVMProcessor {
@@ -62,9 +70,16 @@ package final class KVMVirtualMachine: Sendable {
 
     /// The line with a global system interrupt number, for a device that pulses it.
     ///
+    /// - Parameter number: on aarch64 that of a shared peripheral interrupt.
+    /// - Returns: the line; more than one object may be made of it.
     /// - Throws: `KVMError`.
     package func interruptLine(_ number: UInt32) throws(KVMError) -> KVMInterruptLine {
         try KVMInterruptLine(machine: self, number: number, usesEvent: isIRQFDAvailable)
+    }
+
+    /// The value of a capability that machines differ in, 0 for one that is not there.
+    func capability(_ number: Int32) -> Int32 {
+        max(0, csl_ioctl(descriptor.number, CSL_KVM_CHECK_EXTENSION.rawValue, UInt(bitPattern: Int(number))))
     }
 
     /// The line with a global system interrupt number, for devices that set its level: without an eventfd, whose every
@@ -90,7 +105,7 @@ package final class KVMVirtualMachine: Sendable {
 
     func setIRQ(_ number: UInt32, level: Bool) -> Int32 {
         var request = kvm_irq_level()
-        request.irq = number
+        request.irq = KVMVirtualMachine.lineCode(number)
         request.level = level ? 1 : 0
         // SAFETY: the structure lives for the length of the call.
         return unsafe csl_ioctl_pointer(descriptor.number, CSL_KVM_IRQ_LINE.rawValue, &request)

@@ -45,6 +45,8 @@ package final class MicroVM: Machine {
         package var serialBackend: (any CharacterBackend)?
         package var hasACPI = true
         package var hasBootMarkers = false
+        /// Where the alarm of the board's clock comes from, on boards that have one; nil for a clock without.
+        package var clockLoop: EventLoop?
         /// What boot markers are counted from.
         package var startTime = MonotonicClock.now
 
@@ -75,7 +77,7 @@ package final class MicroVM: Machine {
         _ description: Description, memory: GuestMemory, system: KVMSystem, logger: Logger,
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
-        let machine = try building { try KVMVirtualMachine(system: system, memory: memory) }
+        let machine = try MicroVMBoard.makeMachine(description, memory: memory, system: system)
         let ports = Bus(name: "port")
         let mmio = Bus(name: "MMIO")
         let link = RequestLink()

@@ -195,5 +195,23 @@ static inline void csl_set_lapic_register(struct kvm_lapic_state *_Nonnull state
     memcpy(state->regs + offset, &value, sizeof value);
 }
 
+#elif defined(__aarch64__)
+
+enum csl_kvm_arm64_request : unsigned long {
+    CSL_KVM_CREATE_DEVICE = KVM_CREATE_DEVICE,
+    CSL_KVM_SET_DEVICE_ATTR = KVM_SET_DEVICE_ATTR,
+    CSL_KVM_GET_DEVICE_ATTR = KVM_GET_DEVICE_ATTR,
+    CSL_KVM_HAS_DEVICE_ATTR = KVM_HAS_DEVICE_ATTR,
+    CSL_KVM_ARM_PREFERRED_TARGET = KVM_ARM_PREFERRED_TARGET,
+    CSL_KVM_ARM_VCPU_INIT = KVM_ARM_VCPU_INIT,
+    CSL_KVM_ARM_VCPU_FINALIZE = KVM_ARM_VCPU_FINALIZE,
+    CSL_KVM_GET_ONE_REG = KVM_GET_ONE_REG,
+    CSL_KVM_SET_ONE_REG = KVM_SET_ONE_REG,
+};
+
+static inline void csl_kvm_set_feature(struct kvm_vcpu_init *_Nonnull init, uint32_t bit) {
+    init->features[bit / 32] |= UINT32_C(1) << (bit % 32);
+}
+
 #endif
 #endif

@@ -2,6 +2,7 @@
 internal import CStratoLinux
 internal import Glibc
 internal import StratoHost
+internal import StratoMemory
 
 /// The state of the two 8259s, the IOAPIC and the timer.
 package struct InterruptControllerSnapshot: Sendable {
@@ -12,6 +13,9 @@ package struct InterruptControllerSnapshot: Sendable {
 }
 
 extension KVMVirtualMachine {
+    /// What KVM_IRQ_LINE calls a line.
+    static func lineCode(_ number: UInt32) -> UInt32 { number }
+
     /// Makes the interrupt controllers (two 8259s, IOAPIC, a local APIC for each later virtual CPU) and the 8254 timer.
     ///
     /// - Parameter identityMapAddress: a page of guest addresses without RAM that Intel's virtualization needs; the task state
@@ -72,5 +76,10 @@ extension KVMVirtualMachine {
             throw KVMError(attempt, LinuxError(code: 0 &- result, operation: "ioctl"))
         }
     }
+}
+
+extension KVMSystem {
+    /// What kind of machine to make so that it can have an address: there is one kind.
+    func machineType(addressing last: GuestAddress) throws(KVMError) -> UInt { 0 }
 }
 #endif

@@ -69,6 +69,15 @@ package final class MicroVMBoard: Sendable {
     private let keyboard: I8042
     private let eventDevice: GenericEventDevice?
 
+    /// Makes the virtual machine that the board is built in.
+    ///
+    /// - Throws: `MachineError`.
+    static func makeMachine(
+        _ description: MicroVM.Description, memory: GuestMemory, system: KVMSystem
+    ) throws(MachineError) -> KVMVirtualMachine {
+        try building { try KVMVirtualMachine(system: system, memory: memory) }
+    }
+
     /// Makes the interrupt controllers and the board's devices, and opens the kernel.
     ///
     /// - Parameters:

@@ -22,7 +22,7 @@ final class AssembledMachine: Sendable {
         do {
             switch configuration.machine.kind {
             case .microVM:
-                machine = try AssembledMachine.makeMicroVM(configuration, resources, logger, startTime, onRequest)
+                machine = try AssembledMachine.makeMicroVM(configuration, resources, loop, logger, startTime, onRequest)
             case .standard:
                 machine = try AssembledMachine.makeStandardVM(configuration, resources, loop, logger, startTime, onRequest)
             case .none:
@@ -37,7 +37,7 @@ final class AssembledMachine: Sendable {
     }
 
     private static func makeMicroVM(
-        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ logger: Logger,
+        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ loop: EventLoop, _ logger: Logger,
         _ startTime: MonotonicClock.Instant, _ onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws -> any Machine {
         guard let bootLoader = configuration.bootLoader else {
@@ -53,6 +53,7 @@ final class AssembledMachine: Sendable {
         description.processorCount = configuration.processors.count
         description.hasACPI = configuration.machine.hasACPI
         description.hasBootMarkers = configuration.machine.hasBootMarkers
+        description.clockLoop = loop
         description.startTime = startTime
         for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
         // Images are locked before anything else of the host is touched: a conflict leaves no trace.

@@ -126,7 +126,7 @@ package final class MachineController: MachineControl {
     package func requestPowerDown() throws(MachineControlError) {
         try withMachine { machine throws(MachineControlError) in
             guard machine.pressPowerButton() else {
-                throw MachineControlError("this machine has no power button: it was started without ACPI")
+                throw MachineControlError("this machine has no power button")
             }
             emit(.powerDownRequested)
         }
