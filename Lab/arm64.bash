@@ -1,6 +1,6 @@
 # What the scripts share that make aarch64 things on an x86_64 machine: Debian packages of other architectures and
 # releases, and where the results are. Sourced after common.bash, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 
 arm64_cache="$cache_root/arm64"
 # The libraries, headers and tools of an aarch64 Debian: what programs are linked against, and the root that they run in.

@@ -136,10 +136,11 @@ publish() {
     rm -rf "$old"
 }
 
-# fill_with_busybox TREE: busybox and a link for each of its commands, below an existing tree.
+# fill_with_busybox TREE [BUSYBOX]: busybox and a link for each of its commands, below an existing tree. Another architecture's
+# busybox can be given; it has the same commands as far as anybody here uses them.
 fill_with_busybox() {
     local tree="$1" name
-    install -m 755 /bin/busybox "$tree/bin/busybox"
+    install -m 755 "${2:-/bin/busybox}" "$tree/bin/busybox"
     while IFS= read -r name; do
         [[ -e "$tree/$name" || -L "$tree/$name" || ! -d "$tree/${name%/*}" ]] || ln -s /bin/busybox "$tree/$name"
     done < <(/bin/busybox --list-full)
@@ -148,6 +149,7 @@ fill_with_busybox() {
 
 # copy_modules KERNEL DIRECTORY NAME…: modules of an unpacked Debian kernel and all they depend on, without debugging
 # sections, and a file `order` with the order in which insmod can load them. What the kernel has built in is left out.
+# OBJCOPY names the tool for modules of another architecture.
 copy_modules() {
     local kernel="$1" directory="$2" release module name lists
     shift 2
@@ -161,7 +163,7 @@ copy_modules() {
     done
     while IFS= read -r module; do
         name="${module##*/}"
-        objcopy --strip-debug "$module" "$directory/$name"
+        "${OBJCOPY:-objcopy}" --strip-debug "$module" "$directory/$name"
         printf '%s\n' "$name"
     done < <(awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<<"$lists") >"$directory/order"
 }
