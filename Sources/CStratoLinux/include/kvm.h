@@ -51,6 +51,7 @@ static inline void csl_kvm_set_immediate_exit(struct kvm_run *_Nonnull run, uint
     __atomic_store_n(&run->immediate_exit, value, __ATOMIC_SEQ_CST);
 }
 
+static inline uint32_t csl_kvm_mem_readonly(void) { return KVM_MEM_READONLY; }
 static inline long csl_kvm_mmio_data_offset(void) { return __builtin_offsetof(struct kvm_run, mmio.data); }
 static inline uint32_t csl_kvm_ioeventfd_flags(_Bool matches, _Bool deassigns) {
     return (matches ? (uint32_t)KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
@@ -181,8 +182,6 @@ static inline int csl_kvm_transfer_msrs(int fd, int writes, struct kvm_msr_entry
     free(list);
     return result;
 }
-
-static inline uint32_t csl_kvm_mem_readonly(void) { return KVM_MEM_READONLY; }
 
 static inline uint32_t csl_kvm_pit_speaker_dummy(void) { return KVM_PIT_SPEAKER_DUMMY; }
 

@@ -12,6 +12,8 @@ package enum FirmwareKernelImage {
                 return try BzImage(parsing: header, fileSize: file.size).codeOffset
             case .portableExecutable:
                 return 0
+            case .arm64Image where firmwareStartsARM64Images && ByteFields(bytes: header).has(Array("MZ".utf8), at: 0):
+                return 0
             case .elf:
                 throw KernelFormatError(
                     "UEFI firmware starts a bzImage or an EFI executable, not an ELF file; leave pflash out, or use the bzImage")

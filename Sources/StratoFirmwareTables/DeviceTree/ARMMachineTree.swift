@@ -55,6 +55,29 @@ package struct ARMMachineTree: Sendable, Equatable {
         }
     }
 
+    /// A generic host bridge of PCI Express (Linux, Documentation/devicetree/bindings/pci/host-generic-pci.yaml).
+    package struct PCIHost: Sendable, Equatable {
+        package var configurationSpace: PhysicalRange
+
+        /// Where ports from 0 on are in memory.
+        package var ports: PhysicalRange
+
+        /// Where functions can be; addresses on the bus are the processors'.
+        package var windows: [PhysicalRange]
+
+        /// The first of the four shared interrupts that the pins of all functions have in turn.
+        package var firstInterrupt: UInt32
+
+        package init(
+            configurationSpace: PhysicalRange, ports: PhysicalRange, windows: [PhysicalRange], firstInterrupt: UInt32
+        ) {
+            self.configurationSpace = configurationSpace
+            self.ports = ports
+            self.windows = windows
+            self.firstInterrupt = firstInterrupt
+        }
+    }
+
     package var processors: [Processor]
     package var memory: [PhysicalRange]
     package var interruptController: InterruptController
@@ -67,6 +90,13 @@ package struct ARMMachineTree: Sendable, Equatable {
 
     /// virtio-mmio register blocks with edge-triggered interrupts, in the order in which they are to be found.
     package var virtioDevices: [Device] = []
+
+    /// Banks of one flash device, one behind the other.
+    package var flash: [PhysicalRange] = []
+
+    /// fw_cfg.
+    package var firmwareConfiguration: PhysicalRange?
+    package var pci: PCIHost?
 
     /// The processors have performance monitors.
     package var hasPerformanceMonitors = false
@@ -172,6 +202,21 @@ package struct ARMMachineTree: Sendable, Equatable {
                     DeviceTree.Property("clock-names", "apb_pclk")
                 }
             }
+            if let first = flash.first {
+                DeviceTree.Node(name("flash", first.base)) {
+                    DeviceTree.Property("compatible", "cfi-flash")
+                    DeviceTree.Property("reg", flash.flatMap { [.address($0.base), .size($0.size)] })
+                    DeviceTree.Property("bank-width", 4)
+                }
+            }
+            if let firmwareConfiguration {
+                DeviceTree.Node(name("fw-cfg", firmwareConfiguration.base)) {
+                    DeviceTree.Property("compatible", "qemu,fw-cfg-mmio")
+                    DeviceTree.Property("reg", .address(firmwareConfiguration.base), .size(firmwareConfiguration.size))
+                    DeviceTree.Property("dma-coherent")
+                }
+            }
+            if let pci { node(of: pci) }
             for device in virtioDevices {
                 DeviceTree.Node(name("virtio_mmio", device.registers.base)) {
                     DeviceTree.Property("compatible", "virtio,mmio")
@@ -321,5 +366,69 @@ package struct ARMMachineTree: Sendable, Equatable {
                     "reg", .address(controller.translationService.base), .size(controller.translationService.size))
             }
         }
+    }
+
+    // MARK: PCI
+
+    /// Address spaces in the first cell of a PCI address (IEEE 1275's binding to PCI, 2.2.1.1).
+    private enum PCISpace {
+        static let ports: UInt32 = 0x0100_0000
+        static let memory32: UInt32 = 0x0200_0000
+        static let memory64: UInt32 = 0x0300_0000
+
+        /// A device number's bits in it, as far as interrupts repeat, and a pin's in the cell behind.
+        static let interruptDeviceMask: UInt32 = 0x1800
+        static let deviceShift: UInt32 = 11
+        static let pinMask: UInt32 = 7
+    }
+
+    private func node(of host: PCIHost) -> DeviceTree.Node {
+        let lastBus = UInt32(clamping: max(1, host.configurationSpace.size >> 20) - 1)
+        return DeviceTree.Node(name("pcie", host.configurationSpace.base)) {
+            DeviceTree.Property("compatible", "pci-host-ecam-generic")
+            DeviceTree.Property("device_type", "pci")
+            DeviceTree.Property("#address-cells", 3)
+            DeviceTree.Property("#size-cells", 2)
+            DeviceTree.Property("#interrupt-cells", 1)
+            DeviceTree.Property("reg", .address(host.configurationSpace.base), .size(host.configurationSpace.size))
+            DeviceTree.Property("bus-range", 0, .cell(lastBus))
+            DeviceTree.Property("linux,pci-domain", 0)
+            DeviceTree.Property("dma-coherent")
+            DeviceTree.Property("ranges", ranges(of: host))
+            // A function's requester id is its device id (Linux, Documentation/devicetree/bindings/pci/pci-msi.txt).
+            DeviceTree.Property("msi-map", 0, .phandle(Handle.translationService), 0, 0x1_0000)
+            DeviceTree.Property(
+                "interrupt-map-mask", .cell(PCISpace.interruptDeviceMask), 0, 0, .cell(PCISpace.pinMask))
+            DeviceTree.Property("interrupt-map", interruptMap(of: host))
+        }
+    }
+
+    private func ranges(of host: PCIHost) -> [DeviceTree.Value] {
+        var ranges: [DeviceTree.Value] = [
+            .cell(PCISpace.ports), .address(0), .address(host.ports.base), .size(host.ports.size),
+        ]
+        for window in host.windows {
+            let isHigh = window.base >> 32 != 0
+            ranges += [
+                .cell(isHigh ? PCISpace.memory64 : PCISpace.memory32), .address(window.base), .address(window.base),
+                .size(window.size),
+            ]
+        }
+        return ranges
+    }
+
+    /// Pin A of device 0 has the first interrupt, and each device and each pin further the next (PCI Express Base 4.0, 2.2.8.1).
+    private func interruptMap(of host: PCIHost) -> [DeviceTree.Value] {
+        var map: [DeviceTree.Value] = []
+        for device in UInt32(0)..<4 {
+            for pin in UInt32(1)...4 {
+                map += [.cell(device << PCISpace.deviceShift), 0, 0, .cell(pin)]
+                map += [.phandle(Handle.interruptController), .address(0)]
+                map += [
+                    .cell(Interrupt.shared), .cell(host.firstInterrupt + (device + pin - 1) % 4), .cell(Interrupt.levelHigh),
+                ]
+            }
+        }
+        return map
     }
 }

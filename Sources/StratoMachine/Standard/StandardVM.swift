@@ -63,7 +63,7 @@ package final class StandardVM: Machine {
         _ description: Description, memory: GuestMemory, system: KVMSystem, loop: EventLoop, logger: Logger,
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
-        let machine = try building { try KVMVirtualMachine(system: system, memory: memory) }
+        let machine = try StandardBoard.makeMachine(description, memory: memory, system: system)
         let ports = Bus(name: "port")
         let mmio = Bus(name: "MMIO")
         let link = RequestLink()
@@ -141,7 +141,6 @@ package final class StandardVM: Machine {
 
     package func pressPowerButton() -> Bool {
         board.pressPowerButton()
-        return true
     }
 
     package func shutDown() {

@@ -92,6 +92,15 @@ package final class StandardBoard: Sendable {
         let flash: [PFlash]
     }
 
+    /// Makes the virtual machine that the board is built in.
+    ///
+    /// - Throws: `MachineError`.
+    static func makeMachine(
+        _ description: StandardVM.Description, memory: GuestMemory, system: KVMSystem
+    ) throws(MachineError) -> KVMVirtualMachine {
+        try building { try KVMVirtualMachine(system: system, memory: memory) }
+    }
+
     /// Makes the interrupt controllers and the board's devices, and opens kernel and firmware.
     ///
     /// - Parameters:
@@ -380,26 +389,17 @@ package final class StandardBoard: Sendable {
     }
 
     /// Tells the guest that its power button was pressed.
-    func pressPowerButton() {
+    ///
+    /// - Returns: true, as there is one.
+    func pressPowerButton() -> Bool {
         eventDevice.raise(.powerButton)
+        return true
     }
 
     /// Ends the devices. The last call.
     func shutDown() {
         settle()
         pci.shutDown()
-    }
-}
-
-extension Bus {
-    /// Puts a device at a place of the board.
-    ///
-    /// - Throws: `MachineError` where another is there.
-    func insert(_ device: any BusDevice, at base: UInt64, size: UInt64) throws(MachineError) {
-        guard let range = GuestRange(base: GuestAddress(base), size: size) else {
-            throw MachineError("no range of \(size) bytes at \(base)")
-        }
-        try building { try insert(device, at: range) }
     }
 }
 #endif

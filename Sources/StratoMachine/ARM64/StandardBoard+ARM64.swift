@@ -1,0 +1,278 @@
+#if arch(arm64)
+internal import StratoBoot
+internal import StratoFirmwareTables
+internal import StratoHost
+internal import StratoKVM
+package import StratoMemory
+internal import StratoPCI
+internal import StratoPlatform
+
+/// A virt: what a standard machine on aarch64 has beside the devices on its PCI buses.
+package final class StandardBoard: Sendable {
+    /// Addresses of the board, and shared interrupts.
+    enum Layout {
+        /// Each has this room.
+        static let flashBases: [UInt64] = [0, 0x0400_0000]
+        static let flashRoom: UInt64 = 0x0400_0000
+        static let firmwareConfigurationBase: UInt64 = 0x0902_0000
+        static let memoryWindow: Range<UInt64> = 0x1000_0000..<0x3EFF_0000
+        static let portWindowBase: UInt64 = 0x3EFF_0000
+        static let portWindowSize: UInt64 = 0x1_0000
+        static let memoryBase: UInt64 = 0x4000_0000
+        static let highRedistributorBase: UInt64 = 0x7F_8000_0000
+        static let configurationSpace: UInt64 = 0x7F_C000_0000
+        static let configurationSpaceSize: UInt64 = 256 << 20
+        static let highMemoryWindow: Range<UInt64> = 0x80_0000_0000..<0x100_0000_0000
+
+        static let pciInterrupts: ClosedRange<UInt32> = 16...19
+    }
+
+    /// Device numbers of bus 0 that the board has.
+    package static let reservedDevices: Set<UInt8> = [0]
+
+    /// Where RAM of a given size lies.
+    ///
+    /// - Parameter size: in bytes, a multiple of 4 KiB.
+    /// - Returns: one range.
+    /// - Throws: `MachineError` if the size is not one that a machine can have.
+    package static func memoryRanges(_ size: UInt64) throws(MachineError) -> [GuestRange] {
+        let room = Layout.highRedistributorBase - Layout.memoryBase
+        guard size <= room else {
+            throw MachineError("-m: this machine has room for \(room >> 30) GiB of memory; give it less")
+        }
+        guard let range = GuestRange(base: GuestAddress(Layout.memoryBase), size: size) else {
+            throw MachineError("-m: a machine needs memory")
+        }
+        return [range]
+    }
+
+    let pci: PCIHostBridge
+    let messages: KVMMessageInterrupts
+
+    private let machine: KVMVirtualMachine
+    private let processorSet: BoardProcessors
+    private let peripherals: ARMPeripherals
+    private let tree: ARMMachineTree
+    private let start: Start
+
+    /// Who starts the system.
+    private enum Start {
+        case firmware(FirmwareStart)
+        case kernel(LinuxBoot)
+    }
+
+    private struct FirmwareStart {
+        let configuration: FirmwareConfiguration
+        let flash: [PFlash]
+    }
+
+    /// Makes the virtual machine, so that all of the board's addresses are ones that it has.
+    ///
+    /// - Throws: `MachineError`.
+    static func makeMachine(
+        _ description: StandardVM.Description, memory: GuestMemory, system: KVMSystem
+    ) throws(MachineError) -> KVMVirtualMachine {
+        try BoardProcessors.makeMachine(
+            processorCount: description.processorCount, memory: memory, system: system,
+            highRedistributorBase: Layout.highRedistributorBase,
+            lastAddress: highWindow(system)?.last.value ?? Layout.configurationSpace + Layout.configurationSpaceSize - 1)
+    }
+
+    /// The upper window of PCI, nil on a host whose KVM does not address it.
+    private static func highWindow(_ system: KVMSystem) -> GuestRange? {
+        let window = Layout.highMemoryWindow
+        guard (window.upperBound - 1) >> UInt64(system.addressBits) == 0 else { return nil }
+        return GuestRange(base: GuestAddress(window.lowerBound), size: UInt64(window.count))
+    }
+
+    /// Makes the interrupt controllers and the board's devices, and opens kernel and firmware.
+    ///
+    /// - Parameters:
+    ///   - machine: made by `makeMachine` of the same description.
+    ///   - description: what to build; devices are inserted by the caller.
+    ///   - ports: what functions of PCI have of ports.
+    ///   - mmio: gets the board's devices.
+    ///   - loop: serves the clocks.
+    ///   - logger: for the devices.
+    ///   - onRequest: called when the guest asks for a reset or its end; here that comes from KVM itself.
+    /// - Throws: `MachineError`.
+    init(
+        machine: KVMVirtualMachine, description: StandardVM.Description, ports: Bus, mmio: Bus, loop: EventLoop,
+        logger: Logger, onRequest: @escaping @Sendable (GuestRequest) -> Void
+    ) throws(MachineError) {
+        processorSet = try BoardProcessors(
+            machine, count: description.processorCount, highRedistributorBase: Layout.highRedistributorBase)
+        messages = KVMMessageInterrupts(machine: machine)
+        let router = try building {
+            try PCIInterruptRouter(Layout.pciInterrupts.map { try machine.levelInterruptLine($0) })
+        }
+        let window = Layout.memoryWindow
+        let windows = [
+            GuestRange(base: GuestAddress(window.lowerBound), size: UInt64(window.count)),
+            StandardBoard.highWindow(machine.system),
+        ].compactMap { $0 }
+        let portRange = GuestRange(base: GuestAddress(0), size: Layout.portWindowSize)
+        pci = PCIHostBridge(
+            memory: mmio, ports: ports,
+            apertures: PCIAddressMap.Windows(memory: windows, ports: [portRange].compactMap { $0 }), interrupts: router,
+            logger: logger)
+        try building { [pci] in try pci.rootBus.insert(try PCIGenericHostBridge(), device: 0) }
+        try mmio.insert(
+            PCIEnhancedConfiguration(host: pci), at: Layout.configurationSpace, size: Layout.configurationSpaceSize)
+        try mmio.insert(PortWindow(ports), at: Layout.portWindowBase, size: Layout.portWindowSize)
+        peripherals = try ARMPeripherals(
+            machine, serialBackend: description.serialBackend,
+            markers: description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil,
+            loop: loop, mmio: mmio)
+
+        var tree = processorSet.tree(topology: description.topology, memory: machine.memory.ranges)
+        peripherals.describe(in: &tree)
+        tree.pci = StandardBoard.treeOfPCI(windows)
+        if let firmware = description.firmware {
+            let start = try StandardBoard.makeFirmware(
+                firmware, description, machine, mmio: mmio, loop: loop, logger: logger)
+            tree.flash = start.flash.map { PhysicalRange(base: $0.range.base.value, size: $0.range.size) }
+            tree.firmwareConfiguration = PhysicalRange(
+                base: Layout.firmwareConfigurationBase, size: FirmwareConfigurationRegisters.size)
+            self.start = .firmware(start)
+        } else {
+            guard let source = description.boot else {
+                throw MachineError(
+                    "-kernel: without firmware the standard machine starts a kernel; add -kernel FILE, or -drive "
+                        + "file=CODE,if=pflash,unit=0,readonly=on")
+            }
+            tree.commandLine = source.commandLine
+            let finishedTree = tree
+            start = .kernel(
+                try building {
+                    LinuxBoot(
+                        kernel: try BootFile(option: "-kernel", opening: source.kernelPath),
+                        ramdisk: try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) },
+                        tree: finishedTree, seed: BoardProcessors.randomSeed)
+                })
+        }
+        self.tree = tree
+        self.machine = machine
+    }
+
+    private static func treeOfPCI(_ windows: [GuestRange]) -> ARMMachineTree.PCIHost {
+        ARMMachineTree.PCIHost(
+            configurationSpace: PhysicalRange(base: Layout.configurationSpace, size: Layout.configurationSpaceSize),
+            ports: PhysicalRange(base: Layout.portWindowBase, size: Layout.portWindowSize),
+            windows: windows.map { PhysicalRange(base: $0.base.value, size: $0.size) },
+            firstInterrupt: Layout.pciInterrupts.lowerBound)
+    }
+
+    // MARK: Firmware
+
+    private static func makeFirmware(
+        _ firmware: StandardVM.Firmware, _ description: StandardVM.Description, _ machine: KVMVirtualMachine, mmio: Bus,
+        loop: EventLoop, logger: Logger
+    ) throws(MachineError) -> FirmwareStart {
+        var flash: [PFlash] = []
+        let storages: [(FlashUnit, any FlashStorage)] = [
+            (.code, firmware.code), (.variables, firmware.variables ?? EphemeralFlash()),
+        ]
+        for ((unit, storage), base) in zip(storages, Layout.flashBases) {
+            try building { try unit.check(storage, geometry: .virt) }
+            guard let range = GuestRange(base: GuestAddress(base), size: storage.size) else {
+                throw MachineError("-drive if=pflash,unit=\(unit.rawValue): \(storage.name) is empty")
+            }
+            let bank = try building {
+                let contents = try GuestMemory([range])
+                return try PFlash(
+                    unit: unit, geometry: .virt, contents: contents, storage: storage,
+                    mapping: FlashSlot(try machine.makeReadOnlyMemory(contents)), loop: loop, logger: logger)
+            }
+            try building { try mmio.insert(bank, at: range) }
+            flash.append(bank)
+        }
+        let configuration = FirmwareConfiguration(memory: machine.memory, logger: logger)
+        try mmio.insert(
+            FirmwareConfigurationRegisters(configuration), at: Layout.firmwareConfigurationBase,
+            size: FirmwareConfigurationRegisters.size)
+        let count = UInt16(clamping: description.processorCount)
+        let memory = machine.memory.ranges.map { PhysicalRange(base: $0.base.value, size: $0.size) }
+        try building {
+            let identity = try description.identity.table(
+                topology: description.topology, ranges: memory, hasFirmware: true
+            ).files()
+            try configuration.set(.processorCount, number: count)
+            try configuration.set(.maximumProcessorCount, number: count)
+            if let uuid = description.identity.system.uuid { try configuration.set(.uuid, uuid) }
+            try configuration.addFile(SMBIOSTable.structuresName, identity.structures)
+            try configuration.addFile(SMBIOSTable.entryPointName, identity.entryPoint)
+        }
+        if let boot = description.boot { try configuration.offer(boot) }
+        return FirmwareStart(configuration: configuration, flash: flash)
+    }
+
+    /// Tells firmware what to boot from, first to last.
+    ///
+    /// - Throws: `MachineError`.
+    func offerBootOrder(_ paths: [String]) throws(MachineError) {
+        guard case .firmware(let firmware) = start, !paths.isEmpty else { return }
+        try building {
+            try firmware.configuration.addFile(FirmwareDevicePath.fileName, FirmwareDevicePath.file(paths))
+        }
+    }
+
+    /// Firmware reads of the tree what the machine has, at the start of RAM.
+    private func placeTree() throws(MachineError) -> BootState {
+        var tree = tree
+        tree.randomSeed = BoardProcessors.randomSeed()
+        let finishedTree = tree
+        return try building {
+            let blob = try finishedTree.tree().encode()
+            try machine.memory.write(blob, at: GuestAddress(Layout.memoryBase))
+            return BootState(programCounter: Layout.flashBases[0], deviceTree: Layout.memoryBase)
+        }
+    }
+
+    // MARK: Processors
+
+    /// The virtual CPUs, which were made with the board.
+    func makeProcessors() throws(MachineError) -> [KVMProcessor] { processorSet.processors }
+
+    /// Puts what is started into memory, and gives the boot processor its registers; the others wait for it to start them.
+    ///
+    /// - Throws: `MachineError`.
+    func load(into processors: [KVMProcessor]) throws(MachineError) {
+        switch start {
+        case .firmware: try processorSet.setStart(try placeTree())
+        case .kernel(let boot): try processorSet.setStart(try building { try boot.place(in: machine.memory) })
+        }
+    }
+
+    /// Puts processors, controllers, devices and memory back to the first instruction.
+    ///
+    /// - Throws: `MachineError`.
+    func reset(_ processors: [KVMProcessor]) throws(MachineError) {
+        pci.reset()
+        peripherals.reset()
+        if case .firmware(let firmware) = start {
+            firmware.configuration.reset()
+            for bank in firmware.flash { bank.reset() }
+        }
+        try processorSet.reset()
+        try load(into: processors)
+    }
+
+    // MARK: Life cycle
+
+    /// What the devices of the board have written outlives the host when this returns.
+    func settle() {
+        guard case .firmware(let firmware) = start else { return }
+        for bank in firmware.flash { bank.flushOrLog() }
+    }
+
+    /// There is no power button without ACPI.
+    func pressPowerButton() -> Bool { false }
+
+    /// Ends the devices. The last call.
+    func shutDown() {
+        settle()
+        pci.shutDown()
+    }
+}
+#endif
