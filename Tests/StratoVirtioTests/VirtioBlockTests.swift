@@ -120,17 +120,17 @@ struct VirtioBlockTests {
         try bench.putHeader(write, 7)
         let data = pattern(1024, seed: 8)
         try bench.guest.memory.write(data, at: GuestAddress(0x40010))
-        let joined = try bench.run([.readable(0x40000, 16 + 1024), .writable(0x80000, 1)], output: 0)
+        let joined = try bench.run([.readable(0x40000, 1040), .writable(0x80000, 1)], output: 0)
         #expect(joined.status == ok)
         #expect(try Array(bench.file.contents[3584..<4608]) == data)
         try bench.putHeader(write, 20)
         let odd = try bench.run(
-            [.readable(0x40000, 17), .readable(0x40011, 700), .readable(0x40011 + 700, 323), .writable(0x80000, 1)], output: 0)
+            [.readable(0x40000, 17), .readable(0x40011, 700), .readable(0x402CD, 323), .writable(0x80000, 1)], output: 0)
         #expect(odd.status == ok)
         #expect(try Array(bench.file.contents[10240..<11264]) == data)
         try bench.putHeader(read, 20)
         let pieces = try bench.run(
-            [.readable(0x40000, 16), .writable(0x80000, 1), .writable(0x80001, 1000), .writable(0x80001 + 1000, 24)], output: 1024
+            [.readable(0x40000, 16), .writable(0x80000, 1), .writable(0x80001, 1000), .writable(0x803E9, 24)], output: 1024
         )
         #expect(pieces.status == ok)
         #expect(pieces.data == data)
