@@ -26,6 +26,12 @@ struct DiskExecutor: ~Copyable {
     /// Carries the requests of a run out and notes their results. If they fail together, each is tried by itself, so that
     /// those alone fail that have a reason to.
     mutating func execute(run head: Int32, of requests: DiskRequestTable) {
+        if requests.with(head, { $0.next < 0 && transferAtOnce($0) }) { return }
+        executeInSteps(head, requests)
+    }
+
+    @inline(never)
+    private mutating func executeInSteps(_ head: Int32, _ requests: DiskRequestTable) {
         let code = executeTogether(head, requests)
         // Which is what the results of a new run are.
         guard code != 0 else { return }
@@ -59,7 +65,6 @@ struct DiskExecutor: ~Copyable {
     }
 
     private mutating func transfer(_ head: Int32, _ requests: DiskRequestTable) -> Int32 {
-        if requests.with(head, { $0.next < 0 && transferAtOnce($0) }) { return 0 }
         var cursor = spareCursor.take() ?? SegmentCursor(capacity: DiskExecutor.cursorCapacity)
         requests.with(head) { cursor.reset(segmentCount: $0.runSegmentCount, length: $0.runLength) }
         var index = head
@@ -74,10 +79,12 @@ struct DiskExecutor: ~Copyable {
         return code
     }
 
-    /// Tries the common case: one request, whole, by one system call. If that was not all of it, it is begun anew.
+    /// Tries the common case: one request to read or write, whole, by one system call. If that was not all of it, it is begun
+    /// anew.
     private func transferAtOnce(_ request: borrowing DiskRequest) -> Bool {
-        guard request.segmentCount <= DiskRun.segmentLimit, isInside(request.offset, UInt64(request.length)),
-            isAligned(request.offset), image.takesDirectly(request.segments), let vectors = unsafe request.vectors
+        guard request.operation == .read || request.operation == .write, request.segmentCount <= DiskRun.segmentLimit,
+            isInside(request.offset, UInt64(request.length)), isAligned(request.offset),
+            image.takesDirectly(request.segments), let vectors = unsafe request.vectors
         else { return false }
         let count = Int32(truncatingIfNeeded: request.segmentCount)
         let offset = Int64(request.offset)

@@ -30,14 +30,38 @@ package struct GuestBuffer: BitwiseCopyable, @unchecked Sendable {
     /// The part that starts `offset` bytes in and is `count` long, or nil if that is not inside.
     @inlinable
     package func slice(from offset: Int, count: Int) -> GuestBuffer? {
-        guard offset >= 0, count >= 0, offset <= length, count <= length &- offset else { return nil }
+        // As unsigned numbers negative ones are larger than any length.
+        guard UInt(bitPattern: offset) <= UInt(bitPattern: length),
+            UInt(bitPattern: count) <= UInt(bitPattern: length &- offset)
+        else { return nil }
         return unsafe GuestBuffer(start: start + offset, length: count)
+    }
+
+    /// Whether `size` bytes, one or more, are there from `offset` on.
+    @inlinable
+    @inline(__always)
+    func isInside(_ offset: Int, _ size: Int) -> Bool {
+        // As an unsigned number a negative offset is larger than any length.
+        UInt(bitPattern: offset) < UInt(bitPattern: length) && size <= length &- offset
+    }
+
+    /// Reads two little-endian values that lie side by side, at a multiple of their 16 bytes; nil if they are not wholly inside.
+    @inlinable
+    @inline(__always)
+    package func loadPair(_ index: UInt16) -> (UInt64, UInt64)? {
+        let offset = Int(index) &* 16
+        guard offset &+ 16 <= length else { return nil }
+        // SAFETY: checked above; the offset is not negative.
+        return unsafe (
+            UInt64(littleEndian: start.loadUnaligned(fromByteOffset: offset, as: UInt64.self)),
+            UInt64(littleEndian: start.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self))
+        )
     }
 
     /// Reads a little-endian value at any alignment; nil if it is not wholly inside.
     @inlinable
     package func load<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, at offset: Int) -> T? {
-        guard offset >= 0, MemoryLayout<T>.size <= length, offset <= length &- MemoryLayout<T>.size else { return nil }
+        guard isInside(offset, MemoryLayout<T>.size) else { return nil }
         // SAFETY: checked above; integers have no invalid bit pattern.
         return unsafe T(littleEndian: start.loadUnaligned(fromByteOffset: offset, as: T.self))
     }
@@ -46,7 +70,7 @@ package struct GuestBuffer: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     @discardableResult
     package func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) -> Bool {
-        guard offset >= 0, MemoryLayout<T>.size <= length, offset <= length &- MemoryLayout<T>.size else { return false }
+        guard isInside(offset, MemoryLayout<T>.size) else { return false }
         unsafe start.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
         return true
     }
@@ -117,7 +141,7 @@ package struct GuestBuffer: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     @inline(__always)
     func wordAddress(_ offset: Int, size: Int) -> UnsafeMutableRawPointer? {
-        guard offset >= 0, length >= size, offset <= length &- size else { return nil }
+        guard isInside(offset, size) else { return nil }
         let address = unsafe start + offset
         guard UInt(bitPattern: address) & UInt(size &- 1) == 0 else { return nil }
         return unsafe address

@@ -42,7 +42,9 @@ package final class GuestMemory: @unchecked Sendable {
         package init() {}
     }
 
+    // Few machines have more than two; a second that is not there has no bytes.
     @usableFromInline let first: Region
+    @usableFromInline let second: Region
     @usableFromInline let others: [Region]
     private let mapping: (address: UnsafeMutableRawPointer, length: Int)
 
@@ -70,7 +72,8 @@ package final class GuestMemory: @unchecked Sendable {
             offset += Int(range.size)
         }
         first = regions[0]
-        others = Array(regions.dropFirst())
+        second = unsafe regions.count > 1 ? regions[1] : Region(base: 0, size: 0, host: mapped)
+        others = Array(regions.dropFirst(2))
         unsafe mapping = (mapped, Int(total))
         isPreallocated = backing.isPreallocated
     }
@@ -155,18 +158,20 @@ package final class GuestMemory: @unchecked Sendable {
 
     // MARK: Layout
 
+    private var regions: [Region] { [first] + (second.size > 0 ? [second] : []) + others }
+
     /// The ranges, ascending.
     package var ranges: [GuestRange] {
-        ([first] + others).compactMap { GuestRange(base: GuestAddress($0.base), size: $0.size) }
+        regions.compactMap { GuestRange(base: GuestAddress($0.base), size: $0.size) }
     }
 
     /// All RAM, in bytes.
-    package var totalSize: UInt64 { others.reduce(first.size) { $0 &+ $1.size } }
+    package var totalSize: UInt64 { regions.reduce(0) { $0 &+ $1.size } }
 
     /// The regions with the host's addresses, for handing them to KVM.
     @unsafe
     package var hostRegions: [(range: GuestRange, address: UnsafeMutableRawPointer)] {
-        unsafe ([first] + others).compactMap { region in
+        unsafe regions.compactMap { region in
             guard let range = GuestRange(base: GuestAddress(region.base), size: region.size) else { return nil }
             return unsafe (range, region.host)
         }
@@ -185,6 +190,7 @@ package final class GuestMemory: @unchecked Sendable {
     package func buffer(at address: GuestAddress, count: Int) -> GuestBuffer? {
         guard count >= 0 else { return nil }
         if let found = GuestMemory.find(first, address.value, UInt64(count)) { return found }
+        if let found = GuestMemory.find(second, address.value, UInt64(count)) { return found }
         for region in others {
             if let found = GuestMemory.find(region, address.value, UInt64(count)) { return found }
         }

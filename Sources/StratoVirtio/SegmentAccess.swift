@@ -13,12 +13,7 @@ extension Span where Element == GuestBuffer {
     /// Two little-endian values side by side, from the start of the segments of `range` on; nil if they are not wholly there.
     @inline(__always)
     func loadPair(in range: Range<Int>) -> (UInt64, UInt64)? {
-        if range.lowerBound < Swift.min(range.upperBound, count), self[range.lowerBound].count >= 16,
-            let first = self[range.lowerBound].load(UInt64.self, at: 0),
-            let second = self[range.lowerBound].load(UInt64.self, at: 8)
-        {
-            return (first, second)
-        }
+        if range.lowerBound < Swift.min(range.upperBound, count), let pair = self[range.lowerBound].loadPair(0) { return pair }
         guard let first = load(UInt64.self, at: 0, in: range), let second = load(UInt64.self, at: 8, in: range) else {
             return nil
         }

@@ -11,7 +11,11 @@ package struct DescriptorChain: Sendable {
     @usableFromInline let writableBytes: UInt32
 
     @inlinable
-    init(head: UInt16, readableCount: Int, segmentCount: Int, readableLength: Int, length: Int) {
+    @inline(__always)
+    init(
+        checked head: UInt16, readableCount: Int, segmentCount: Int, readableLength: Int, length: Int
+    ) throws(QueueError) {
+        guard length <= Int(UInt32.max) else { throw .chainTooLarge }
         headIndex = head
         readableSegments = UInt16(truncatingIfNeeded: readableCount)
         writableSegments = UInt16(truncatingIfNeeded: segmentCount &- readableCount)
@@ -168,9 +172,7 @@ package struct SplitQueue: ~Copyable {
         @inlinable
         @inline(__always)
         init(at index: UInt16, in table: GuestBuffer) throws(QueueError) {
-            guard let bytes = table.slice(from: Int(index) &* 16, count: 16), let address = bytes.load(UInt64.self, at: 0),
-                let rest = bytes.load(UInt64.self, at: 8)
-            else { throw .indexOutOfTable(index) }
+            guard let (address, rest) = table.loadPair(index) else { throw .indexOutOfTable(index) }
             self.address = address
             self.rest = rest
         }
@@ -180,6 +182,8 @@ package struct SplitQueue: ~Copyable {
         @inlinable var next: UInt16 { UInt16(truncatingIfNeeded: rest &>> 48) }
         @inlinable var isWritable: Bool { flags & DescriptorFlag.write != 0 }
         @inlinable var hasNext: Bool { flags & DescriptorFlag.next != 0 }
+        /// What decides how it is dealt with: a part that is read (0) or written, an indirect table, or both of the latter.
+        @inlinable var kind: UInt16 { flags & (DescriptorFlag.write | DescriptorFlag.indirect) }
         @inlinable var isIndirect: Bool { flags & DescriptorFlag.indirect != 0 }
 
         @inlinable
@@ -206,13 +210,56 @@ package struct SplitQueue: ~Copyable {
         return try descriptor.buffer(in: memory)
     }
 
-    /// Walks a chain once.
+    /// Walks a chain as drivers make it: a table of the queue's or an indirect one, and in it readable descriptors, then
+    /// writable ones. Whatever else there is is left to `walkAnything`, which begins anew.
     ///
-    /// What is not there in most chains (indirect tables, descriptors of no bytes) is kept out of the registers: every
-    /// turn that is none of these fills one more segment, so that the scratch's end also ends a loop.
+    /// Every turn fills one more segment, so that the scratch's end also ends a loop.
     @inlinable
     @inline(__always)
     static func walk(
+        from head: UInt16, in descriptors: GuestBuffer, hasIndirect: Bool, memory: borrowing GuestMemory,
+        into scratch: inout FixedVector<GuestBuffer>
+    ) throws(QueueError) -> DescriptorChain {
+        var table = descriptors
+        var descriptor = try Descriptor(at: head, in: table)
+        if descriptor.isIndirect {
+            table = try indirectTable(
+                descriptor, hasIndirect: hasIndirect, isNested: false, memory: memory, limit: scratch.count)
+            descriptor = try Descriptor(at: 0, in: table)
+        }
+        var filled = 0
+        // At most 32768 times less than 2³²: no overflow of 64 bits.
+        var length = 0
+        while descriptor.kind == 0, descriptor.length != 0, filled < scratch.count {
+            scratch[filled] = try descriptor.buffer(in: memory)
+            filled &+= 1
+            length &+= Int(descriptor.length)
+            guard descriptor.hasNext else {
+                return try DescriptorChain(
+                    checked: head, readableCount: filled, segmentCount: filled, readableLength: length, length: length)
+            }
+            descriptor = try Descriptor(at: descriptor.next, in: table)
+        }
+        let readableCount = filled
+        let readableLength = length
+        while descriptor.kind == DescriptorFlag.write, descriptor.length != 0, filled < scratch.count {
+            scratch[filled] = try descriptor.buffer(in: memory)
+            filled &+= 1
+            length &+= Int(descriptor.length)
+            guard descriptor.hasNext else {
+                return try DescriptorChain(
+                    checked: head, readableCount: readableCount, segmentCount: filled, readableLength: readableLength,
+                    length: length)
+            }
+            descriptor = try Descriptor(at: descriptor.next, in: table)
+        }
+        return try walkAnything(from: head, in: descriptors, hasIndirect: hasIndirect, memory: memory, into: &scratch)
+    }
+
+    /// Walks a chain of any form once: descriptors of no bytes, and all that is wrong.
+    @inline(never)
+    @usableFromInline
+    static func walkAnything(
         from head: UInt16, in descriptors: GuestBuffer, hasIndirect: Bool, memory: borrowing GuestMemory,
         into scratch: inout FixedVector<GuestBuffer>
     ) throws(QueueError) -> DescriptorChain {
@@ -255,13 +302,12 @@ package struct SplitQueue: ~Copyable {
             guard descriptor.hasNext else { break }
             descriptor = try Descriptor(at: descriptor.next, in: table)
         }
-        guard length <= Int(UInt32.max) else { throw .chainTooLarge }
         if readableCount < 0 {
             readableCount = filled
             readableLength = length
         }
-        return DescriptorChain(
-            head: head, readableCount: readableCount, segmentCount: filled, readableLength: readableLength, length: length)
+        return try DescriptorChain(
+            checked: head, readableCount: readableCount, segmentCount: filled, readableLength: readableLength, length: length)
     }
 
     // MARK: Giving back
