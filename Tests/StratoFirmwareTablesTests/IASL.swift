@@ -30,6 +30,18 @@ enum IASL {
         return Result(source: source, report: report, table: Array(back))
     }
 
+    /// Compiles a source.
+    ///
+    /// - Returns: the table, and what the compiler said.
+    static func compile(_ source: String) throws -> (table: [UInt8], report: String) {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        try Data(source.utf8).write(to: directory.appendingPathComponent("table.dsl"))
+        let report = try run(["-oa", "-p", "back", "table.dsl"], in: directory)
+        return (Array(try Data(contentsOf: directory.appendingPathComponent("back.aml"))), report)
+    }
+
     private static func run(_ arguments: [String], in directory: URL) throws -> String {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: path ?? "/usr/bin/iasl")
