@@ -110,6 +110,27 @@ extension GuestTests {
         }
 
         @Test(
+            "A block device of the host serves as a file does, with its own size", .full,
+            .enabled(if: canMakeBlockDevices, "only root makes loop devices"))
+        func blockDevice() throws {
+            let root = try DiskImage.rootFileSystem(in: directory)
+            let image = try DiskImage.patterned(in: directory, name: "data", mebibytes: 4, seed: 11)
+            let device = DiskImage(
+                path: try HostTool.check("losetup", ["--find", "--show", image.path]).trimmingCharacters(in: .newlines))
+            defer { _ = try? HostTool.run("losetup", ["--detach", device.path]) }
+            let before = try device.checksum()
+            var setup = GuestSetup.checking("disk-info", "disk-sum", "disk-write", root: root)
+            setup.disks.append(GuestDisk(image: device, options: ["direct=on", "discard=unmap"]))
+            setup.words += ["guest_disk=vdb", "guest_mb=4"]
+            try GuestMachine.run(setup, in: directory) { guest in
+                let report = try guest.finishChecks()
+                #expect(report.results("disk-info").last?.integer("sectors") == 4 << 11)
+                #expect(report.result("disk-sum")?["sha256"] == before)
+                #expect(try report.result("disk-write")?["sha256"] == device.checksum())
+            }
+        }
+
+        @Test(
             "Disks appear in the order of the command line, four at most, each with its own contents, size and serial number",
             .full)
         func order() throws {
@@ -156,3 +177,5 @@ extension GuestTests {
         }
     }
 }
+
+private let canMakeBlockDevices = getuid() == 0 && FileManager.default.fileExists(atPath: "/dev/loop-control")

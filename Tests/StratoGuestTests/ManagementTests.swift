@@ -52,6 +52,38 @@ extension GuestTests {
             }
         }
 
+        @Test("A daemon's guest goes on when the command has returned, and its files are gone when it has ended", .full)
+        func daemon() throws {
+            var setup = GuestSetup.checking("idle", root: try DiskImage.rootFileSystem(in: directory), end: "none")
+            let serial = directory.file("serial.log")
+            let pidFile = directory.file("pid")
+            setup.serial = "file,path=\(serial)"
+            setup.hasQMP = true
+            setup.options = ["-daemonize", "-pidfile", pidFile]
+            try GuestMachine.run(setup, in: directory) { guest in
+                try guest.waitForEnd()
+                let text = try String(contentsOfFile: pidFile, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+                let process = try #require(pid_t(text))
+                #expect(process != guest.process.identifier)
+                defer { Glibc.kill(process, SIGKILL) }
+                let monitor = try QMPConnection(path: guest.qmpSocket)
+                try monitor.negotiate()
+                #expect(try monitor.status() == "running")
+                let deadline = Date(timeIntervalSinceNow: Patience.guest)
+                while try !String(contentsOfFile: serial, encoding: .utf8).contains("GUEST-CHECK"), Date() < deadline {
+                    usleep(100_000)
+                }
+                #expect(try String(contentsOfFile: serial, encoding: .utf8).contains("GUEST-CHECK"))
+                try monitor.execute("quit")
+                #expect(try monitor.waitForEvent("SHUTDOWN").reason == "host-qmp-quit")
+                let end = Date(timeIntervalSinceNow: Patience.monitor)
+                while Glibc.kill(process, 0) == 0, Date() < end { usleep(20_000) }
+                #expect(Glibc.kill(process, 0) != 0, "the daemon still runs")
+                #expect(!FileManager.default.fileExists(atPath: pidFile))
+                #expect(!FileManager.default.fileExists(atPath: guest.qmpSocket))
+            }
+        }
+
         /// The numbers of whole lines `tick-N`, without the last, which may be in the making.
         private static func ticks(_ guest: GuestMachine) -> [Int] {
             let text = guest.serial.text
