@@ -81,6 +81,7 @@ struct DiskExecutor: ~Copyable {
 
     /// Tries the common case: one request to read or write, whole, by one system call. If that was not all of it, it is begun
     /// anew.
+    @inline(__always)
     private func transferAtOnce(_ request: borrowing DiskRequest) -> Bool {
         guard request.operation == .read || request.operation == .write, request.segmentCount <= DiskRun.segmentLimit,
             isInside(request.offset, UInt64(request.length)), isAligned(request.offset),

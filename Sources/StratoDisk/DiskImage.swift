@@ -177,7 +177,10 @@ package final class DiskImage: Sendable {
 
     /// Whether the kernel takes all segments of a request as they are; without direct I/O it takes any.
     func takesDirectly(_ segments: Span<GuestBuffer>) -> Bool {
-        guard options.isDirect else { return true }
+        !options.isDirect || isAligned(segments)
+    }
+
+    private func isAligned(_ segments: Span<GuestBuffer>) -> Bool {
         for index in segments.indices {
             // SAFETY: the address is looked at, not used.
             let address = unsafe UInt(bitPattern: segments[index].hostAddress)
