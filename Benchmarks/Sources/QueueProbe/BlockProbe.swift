@@ -4,7 +4,7 @@ import StratoMemory
 import StratoVirtio
 import Synchronization
 
-/// Reads of 4 KiB through the whole block device, one notification for each batch, carried out by the loop's own thread.
+/// Reads of 4 KiB through the whole block device, one notification for each batch.
 ///
 /// The interrupt plays the driver: it makes the next batch available, until there were enough.
 final class BlockProbe {
@@ -38,7 +38,10 @@ final class BlockProbe {
             }
         }
 
-        func queueUsed(_ index: Int) { next() }
+        func queueUsed(_ index: Int) {
+            // Engines that work by themselves complete a batch in parts.
+            if state.withLock({ $0.guest.isDone }) { next() }
+        }
 
         func configurationChanged() {}
 
@@ -48,11 +51,13 @@ final class BlockProbe {
         }
     }
 
-    static func run(batches: Int, image path: String, stride: UInt64) throws {
+    static func run(
+        batches: Int, image path: String, stride: UInt64, engine: DiskImageOptions.Engine = .synchronous, isDirect: Bool = false
+    ) throws {
         let loop = try EventLoop(name: "probe")
         let logger = Logger.silent
         let image = try DiskImage(
-            DiskImageOptions(path: path, isReadOnly: true, engine: .synchronous), logger: logger)
+            DiskImageOptions(path: path, isReadOnly: true, isDirect: isDirect, engine: engine), logger: logger)
         let device = try VirtioBlock(
             VirtioBlock.Options(name: "probe", queueSize: GuestQueue.size), image: image, loop: loop, logger: logger)
         let guest = try GuestQueue(requests: true, stride: stride)

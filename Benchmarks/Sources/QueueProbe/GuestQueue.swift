@@ -24,6 +24,7 @@ struct GuestQueue {
     let memory: GuestMemory
     let layout: QueueLayout
     private let available: GuestBuffer
+    private let used: GuestBuffer
     private var index: UInt16 = 0
 
     /// - Parameters:
@@ -41,10 +42,11 @@ struct GuestQueue {
             size: UInt32(Self.size), descriptorTable: Self.descriptorTable, availableRing: Self.availableRing,
             usedRing: Self.usedRing)
         layout = try QueueLayout(configuration, maximumSize: Self.size, in: memory)
-        guard let ring = memory.buffer(at: GuestAddress(Self.availableRing), count: 6 + Int(Self.size) * 2) else {
-            throw ProbeError("no memory for the rings")
-        }
+        guard let ring = memory.buffer(at: GuestAddress(Self.availableRing), count: 6 + Int(Self.size) * 2),
+            let usedRing = memory.buffer(at: GuestAddress(Self.usedRing), count: 6 + Int(Self.size) * 8)
+        else { throw ProbeError("no memory for the rings") }
         available = ring
+        used = usedRing
         let chains = Self.size / Self.descriptorsPerChain
         for chain in 0..<chains {
             let head = chain * Self.descriptorsPerChain
@@ -73,6 +75,9 @@ struct GuestQueue {
         try memory.store(address, at: GuestAddress(base))
         try memory.store(UInt64(length) | UInt64(flags) << 32 | UInt64(next) << 48, at: GuestAddress(base + 8))
     }
+
+    /// Everything that was made available has been given back.
+    var isDone: Bool { used.loadAcquire16(at: 2) == index }
 
     /// Makes the next chains available.
     mutating func publish() {
