@@ -23,21 +23,13 @@ struct EndCase: Sendable, CustomTestStringConvertible {
     var testDescription: String { name }
 
     /// Reasons are QEMU's: `ShutdownCause` of its QMP reference.
-    static let all = [
-        EndCase(name: "poweroff", trigger: .guest("poweroff"), reason: "guest-shutdown", isByGuest: true),
-        EndCase(name: "reboot=k", trigger: .guest("reboot"), words: ["reboot=k"], reason: "guest-reset", isByGuest: true),
-        EndCase(name: "reboot=t", trigger: .guest("reboot"), words: ["reboot=t"], reason: "guest-reset", isByGuest: true),
-        EndCase(name: "reboot=a", trigger: .guest("reboot"), words: ["reboot=a"], reason: "guest-reset", isByGuest: true),
-        EndCase(name: "panic=1", trigger: .guest("panic"), words: ["panic=1"], reason: "guest-reset", isByGuest: true),
-        EndCase(
-            name: "panic=-1 reboot=t", trigger: .guest("panic"), words: ["panic=-1", "reboot=t"], reason: "guest-reset",
-            isByGuest: true),
-        EndCase(name: "SIGTERM", trigger: .signal(SIGTERM), reason: "host-signal", isByGuest: false),
-        EndCase(name: "SIGINT", trigger: .signal(SIGINT), reason: "host-signal", isByGuest: false),
-        EndCase(name: "SIGHUP", trigger: .signal(SIGHUP), reason: "host-signal", isByGuest: false),
-        EndCase(name: "quit", trigger: .command("quit"), reason: "host-qmp-quit", isByGuest: false),
-        EndCase(name: "system_powerdown", trigger: .powerButton, reason: "guest-shutdown", isByGuest: true),
-    ]
+    static let all =
+        byGuest + [
+            EndCase(name: "SIGTERM", trigger: .signal(SIGTERM), reason: "host-signal", isByGuest: false),
+            EndCase(name: "SIGINT", trigger: .signal(SIGINT), reason: "host-signal", isByGuest: false),
+            EndCase(name: "SIGHUP", trigger: .signal(SIGHUP), reason: "host-signal", isByGuest: false),
+            EndCase(name: "quit", trigger: .command("quit"), reason: "host-qmp-quit", isByGuest: false),
+        ]
 }
 
 extension GuestTests {

@@ -11,7 +11,7 @@ struct DiskImage: Sendable {
     ///
     /// - Throws: `GuestFailure`.
     static func rootFileSystem(in directory: ScratchDirectory, name: String = "root.ext4") throws -> DiskImage {
-        let source = GuestEnvironment.cache + "/rootfs-busybox/rootfs.ext4"
+        let source = GuestEnvironment.cache + "/\(GuestArchitecture.rootFileSystem)/rootfs.ext4"
         guard FileManager.default.fileExists(atPath: source) else {
             throw GuestFailure("\(source) is not there: run `Guest/build-all`")
         }

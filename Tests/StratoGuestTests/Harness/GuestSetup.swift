@@ -3,56 +3,18 @@ import Testing
 
 /// A kernel that the guest scripts make or fetch.
 struct GuestKernel: Sendable, Hashable, CustomTestStringConvertible {
-    enum Format: String, Sendable, CaseIterable {
-        case bzImage
-        /// ELF.
-        case vmlinux
-        /// What `objcopy -O binary` makes of it.
-        case raw = "vmlinux.bin"
-    }
-
     let name: String
     let format: Format
-
-    /// Our own, with ACPI and command-line devices.
-    static func microVM(_ format: Format = .bzImage) -> GuestKernel { GuestKernel(name: "microvm", format: format) }
-    /// Our own as StratoVirt's is: devices by the command line alone.
-    static func withoutACPI(_ format: Format = .bzImage) -> GuestKernel { GuestKernel(name: "microvm-noacpi", format: format) }
-    /// Our own for the standard machine.
-    static func standardVM(_ format: Format = .bzImage) -> GuestKernel { GuestKernel(name: "standard_vm", format: format) }
-    /// Debian's for clouds, unchanged: ACPI alone, all drivers as modules.
-    static let debianCloud = GuestKernel(name: "debian-cloud", format: .bzImage)
-    /// Debian's for every machine, unchanged.
-    static let debianGeneric = GuestKernel(name: "debian-generic", format: .bzImage)
 
     var path: String { "\(GuestEnvironment.cache)/kernel-\(name)/\(format.rawValue)" }
     var testDescription: String { "\(name) \(format.rawValue)" }
 }
 
 /// An initial RAM disk that the guest scripts make.
-enum GuestRamdisk: String, Sendable {
-    case busybox
-    /// With the modules of Debian's cloud kernel.
-    case cloud
-    /// With those of Debian's generic kernel.
-    case generic
+struct GuestRamdisk: Sendable {
+    let name: String
 
-    var path: String { "\(GuestEnvironment.cache)/initrd-\(rawValue)/initrd.gz" }
-}
-
-/// One of Debian's builds of UEFI firmware, which the guest scripts fetch.
-enum GuestFirmware: String, Sendable, CaseIterable {
-    case twoMiB = ""
-    case fourMiB = "_4M"
-
-    var code: String { "\(GuestEnvironment.cache)/firmware/OVMF_CODE\(rawValue).fd" }
-
-    /// A private copy of the empty variables.
-    func variables(in directory: ScratchDirectory) throws -> DiskImage {
-        let image = DiskImage(path: directory.file("variables.fd"))
-        try HostTool.check("cp", ["\(GuestEnvironment.cache)/firmware/OVMF_VARS\(rawValue).fd", image.path])
-        return image
-    }
+    var path: String { "\(GuestEnvironment.cache)/initrd-\(name)/initrd.gz" }
 }
 
 /// A disk as it is given to a guest.
@@ -79,7 +41,7 @@ struct GuestSetup: Sendable {
     var machine = "microvm"
     var disks: [GuestDisk] = []
     /// Words of the kernel command line that every guest has.
-    var console = ["console=ttyS0", "pci=off", "reboot=k", "quiet", "panic=1"]
+    var console = GuestArchitecture.consoleWords
     /// Further words of it.
     var words: [String] = []
     var hasQMP = false
@@ -126,7 +88,8 @@ struct GuestSetup: Sendable {
         setup.machine = "standard_vm"
         setup.kernel = .standardVM()
         setup.memory = "512m"
-        setup.console = ["console=ttyS0", "reboot=k", "quiet", "panic=1"]
+        setup.console = GuestArchitecture.standardConsoleWords
+        setup.ramdisk = GuestArchitecture.standardRamdisk
         return setup
     }
 
