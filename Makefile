@@ -6,8 +6,9 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/swift-stratovirt
 BUILD := .build/release
 BINARY := .build/stratovirt
+ARM64_BINARY := .build/stratovirt-aarch64
 
-.PHONY: help build boot test test-full test-unit bench format lint clean
+.PHONY: help build boot test test-full test-unit bench format lint clean arm64 arm64-lab
 
 help:
 	@echo "make boot       build the monitor and a guest, and boot it to a shell on this terminal"
@@ -16,6 +17,8 @@ help:
 	@echo "make test-unit  only what needs neither a guest kernel nor the lab"
 	@echo "make bench      instructions, start and memory, beside the same in C"
 	@echo "make build      the release executable, $(BINARY)"
+	@echo "make arm64      cross-compiles the release executable, $(ARM64_BINARY), and the tests"
+	@echo "make arm64-lab  sets up an emulated aarch64 machine and its guests; make test uses it where it is there"
 	@echo "make lint       formatting and style"
 	@echo "make format     formats every source file"
 	@echo "make clean      removes what was built here; caches stay in $(CACHE)"
@@ -38,6 +41,15 @@ test: build
 
 test-full: build
 	@Lab/run-tests full
+
+arm64:
+	@echo "==> cross-compiling for aarch64"
+	@Lab/arm64 product $(ARM64_BINARY)
+	@Lab/arm64 build --build-tests
+
+arm64-lab:
+	@Lab/lab setup --arch aarch64
+	@Guest/build-all --arch aarch64
 
 bench: build
 	@Benchmarks/descriptor-chain

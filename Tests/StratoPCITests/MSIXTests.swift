@@ -211,7 +211,10 @@ struct MSIXTests {
                 }
                 model[offset + index] = UInt8(truncatingIfNeeded: value >> UInt64(8 * index)) & mask
             }
-            let expected = (0..<8).reduce(UInt64(0)) { $0 | UInt64($1 + offset < 32 ? model[$1 + offset] : 0) << UInt64(8 * $1) }
+            let expected = (0..<8).reduce(UInt64(0)) { value, index in
+                let byte: UInt8 = index + offset < 32 ? model[index + offset] : 0
+                return value | UInt64(byte) << UInt64(8 * index)
+            }
             #expect(bench.machine.load(Bench.table + UInt64(offset), 8) == expected)
         }
         bench.machine.store(.max, Bench.table + 0x800, 8)
