@@ -63,6 +63,21 @@ package struct FADT: Sendable, Equatable {
         package static let noCMOSClock = BootArchitecture(rawValue: 1 << 5)
     }
 
+    /// What aarch64 is told of its firmware (table 5.12).
+    package struct ARMBootArchitecture: OptionSet, Sendable {
+        package let rawValue: UInt16
+
+        package init(rawValue: UInt16) {
+            self.rawValue = rawValue
+        }
+
+        /// PSCI is there.
+        package static let psci = ARMBootArchitecture(rawValue: 1 << 0)
+
+        /// It is called by HVC, not by SMC.
+        package static let usesHVC = ARMBootArchitecture(rawValue: 1 << 1)
+    }
+
     package static let revision: UInt8 = 6
     package static let minorRevision: UInt8 = 5
 
@@ -100,6 +115,7 @@ package struct FADT: Sendable, Equatable {
     /// Index of the century in CMOS, 0 for none.
     package var century: UInt8 = 0
     package var bootArchitecture: BootArchitecture = []
+    package var armBootArchitecture: ARMBootArchitecture = []
     package var flags: Flags = []
     package var resetRegister = GenericAddress.absent
     package var resetValue: UInt8 = 0
@@ -156,7 +172,7 @@ package struct FADT: Sendable, Equatable {
         body.append(flags.rawValue)
         resetRegister.encode(to: &body)
         body.append(resetValue)
-        body.append(UInt16(0))  // ARM_BOOT_ARCH
+        body.append(armBootArchitecture.rawValue)
         body.append(FADT.minorRevision)
         body.append(UInt64(firmwareControl))  // X_FIRMWARE_CTRL
         body.append(UInt64(dsdt))  // X_DSDT

@@ -106,6 +106,10 @@ package struct MADT: Sendable, Equatable {
     }
 
     private func append(type: UInt8, to body: inout TableBytes, _ fill: (inout TableBytes) -> Void) {
+        MADT.append(type: type, to: &body, fill)
+    }
+
+    static func append(type: UInt8, to body: inout TableBytes, _ fill: (inout TableBytes) -> Void) {
         var entry = TableBytes()
         fill(&entry)
         body.append(type)

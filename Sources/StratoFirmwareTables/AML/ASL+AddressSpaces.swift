@@ -16,16 +16,17 @@ extension ASL {
         /// ISA and other ports alike (table 6.51).
         static let entireRange: UInt8 = 0b11
 
-        /// All of minimum...maximum, which are fixed and not translated.
+        /// All of minimum...maximum, which are fixed; `translation` is added on the way to the parent's addresses.
         static func descriptor<T: FixedWidthInteger & UnsignedInteger>(
-            _ tag: UInt8, _ type: UInt8, isConsumer: Bool = false, flags: UInt8, _ minimum: T, _ maximum: T
+            _ tag: UInt8, _ type: UInt8, isConsumer: Bool = false, flags: UInt8, _ minimum: T, _ maximum: T,
+            translation: T = 0
         ) -> [UInt8] {
             let general = minimumIsFixed | maximumIsFixed | (isConsumer ? AddressSpace.isConsumer : 0)
             var content: [UInt8] = [type, general, flags]
             content.append(littleEndian: T.zero)  // Granularity.
             content.append(littleEndian: minimum)
             content.append(littleEndian: maximum)
-            content.append(littleEndian: T.zero)  // Translation.
+            content.append(littleEndian: translation)
             content.append(littleEndian: maximum &- minimum &+ 1)
             var bytes = [tag]
             bytes.append(littleEndian: UInt16(truncatingIfNeeded: content.count))
@@ -52,6 +53,17 @@ extension ASL {
             bytes = AddressSpace.descriptor(
                 ResourceTag.wordAddressSpace, AddressSpace.port, flags: AddressSpace.entireRange, ports.lowerBound,
                 ports.upperBound)
+        }
+    }
+
+    /// `DWordIO(ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, …)` of ports that are reached in memory.
+    package struct DWordIO: AMLTerm {
+        package let bytes: [UInt8]
+
+        package init(_ ports: ClosedRange<UInt32>, inMemoryAt base: UInt32) {
+            bytes = AddressSpace.descriptor(
+                ResourceTag.doubleWordAddressSpace, AddressSpace.port, flags: AddressSpace.entireRange, ports.lowerBound,
+                ports.upperBound, translation: base &- ports.lowerBound)
         }
     }
 

@@ -53,7 +53,7 @@ extension ASL {
     }
 
     /// The shortest descriptor that can say it. The range was checked: it is not empty and has an end.
-    private static func memoryWindow(_ range: PhysicalRange) -> any AMLTerm {
+    static func memoryWindow(_ range: PhysicalRange) -> any AMLTerm {
         let last = range.base &+ (range.size &- 1)
         if let first = UInt32(exactly: range.base), let last = UInt32(exactly: last) {
             return DWordMemory(first...last)
@@ -77,7 +77,7 @@ extension ASL {
 
     /// `_OSC` of a host bridge (ACPI 6.5, 6.2.11; PCI Firmware Specification 3.2, 4.5.1): of what the operating system asks for,
     /// it gets what `control` has.
-    private static func operatingSystemCapabilities(_ control: StandardMachineTables.NativeControl) -> Method {
+    static func operatingSystemCapabilities(_ control: StandardMachineTables.NativeControl) -> Method {
         let hostBridgeInterface = "33DB4D5B-1FF7-401C-9657-7441C03DD766"
         let revision: UInt64 = 1
         let unknownInterface: UInt64 = 1 << 2
@@ -168,7 +168,7 @@ extension ASL {
         }
     }
 
-    private static func reservation(_ range: PhysicalRange) -> any AMLTerm {
+    static func reservation(_ range: PhysicalRange) -> any AMLTerm {
         let last = range.base &+ (range.size &- 1)
         if let base = UInt32(exactly: range.base), UInt32(exactly: last) != nil {
             return Memory32Fixed(base: base, length: UInt32(clamping: range.size))

@@ -207,7 +207,7 @@ package struct StandardMachineTables: Sendable, Equatable {
         return (image, xsdt)
     }
 
-    private static func pointerImage(to xsdt: Int) -> ACPITableImage {
+    static func pointerImage(to xsdt: Int) -> ACPITableImage {
         var image = ACPITableImage()
         _ = image.add(
             RSDP.encode(xsdt: UInt64(xsdt)),

@@ -26,7 +26,8 @@ extension KVMSystem {
         let limit = addressBits
         guard needed <= limit else {
             throw KVMError(
-                "KVM on this host addresses \(limit) bits, and the machine would reach up to \(last); with less memory (-m) it may not")
+                "KVM on this host addresses \(limit) bits, and the machine would reach up to \(last); with less memory (-m) it may not"
+            )
         }
         return capability(KVM_CAP_ARM_VM_IPA_SIZE) == 0 ? 0 : UInt(needed)
     }

@@ -15,6 +15,7 @@ package final class StandardBoard: Sendable {
         static let flashBases: [UInt64] = [0, 0x0400_0000]
         static let flashRoom: UInt64 = 0x0400_0000
         static let firmwareConfigurationBase: UInt64 = 0x0902_0000
+        static let eventDeviceBase: UInt32 = 0x0908_0000
         static let memoryWindow: Range<UInt64> = 0x1000_0000..<0x3EFF_0000
         static let portWindowBase: UInt64 = 0x3EFF_0000
         static let portWindowSize: UInt64 = 0x1_0000
@@ -24,6 +25,7 @@ package final class StandardBoard: Sendable {
         static let configurationSpaceSize: UInt64 = 256 << 20
         static let highMemoryWindow: Range<UInt64> = 0x80_0000_0000..<0x100_0000_0000
 
+        static let eventDeviceInterrupt: UInt32 = 9
         static let pciInterrupts: ClosedRange<UInt32> = 16...19
     }
 
@@ -52,6 +54,7 @@ package final class StandardBoard: Sendable {
     private let machine: KVMVirtualMachine
     private let processorSet: BoardProcessors
     private let peripherals: ARMPeripherals
+    private let eventDevice: GenericEventDevice
     private let tree: ARMMachineTree
     private let start: Start
 
@@ -125,6 +128,11 @@ package final class StandardBoard: Sendable {
             markers: description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil,
             loop: loop, mmio: mmio)
 
+        eventDevice = GenericEventDevice(
+            interrupt: try building { try machine.interruptLine(Layout.eventDeviceInterrupt) })
+        try mmio.insert(
+            eventDevice, at: UInt64(Layout.eventDeviceBase), size: GenericEventDevice.registerSize)
+
         var tree = processorSet.tree(topology: description.topology, memory: machine.memory.ranges)
         peripherals.describe(in: &tree)
         tree.pci = StandardBoard.treeOfPCI(windows)
@@ -134,6 +142,7 @@ package final class StandardBoard: Sendable {
             tree.flash = start.flash.map { PhysicalRange(base: $0.range.base.value, size: $0.range.size) }
             tree.firmwareConfiguration = PhysicalRange(
                 base: Layout.firmwareConfigurationBase, size: FirmwareConfigurationRegisters.size)
+            try StandardBoard.addTables(of: tree, to: start.configuration)
             self.start = .firmware(start)
         } else {
             guard let source = description.boot else {
@@ -207,6 +216,21 @@ package final class StandardBoard: Sendable {
         return FirmwareStart(configuration: configuration, flash: flash)
     }
 
+    /// Offers the machine's ACPI tables, which take the device tree's place for the system that is started.
+    private static func addTables(of tree: ARMMachineTree, to configuration: FirmwareConfiguration) throws(MachineError) {
+        let tables = ARMMachineTables(
+            machine: tree,
+            eventDevice: EventDeviceDescription(
+                base: Layout.eventDeviceBase,
+                interrupt: ARMMachineTables.globalInterrupt(ofShared: Layout.eventDeviceInterrupt)))
+        try building {
+            let files = try tables.files()
+            try configuration.addFile(ACPITableFiles.tablesName, files.tables)
+            try configuration.addFile(ACPITableFiles.pointerName, files.pointer)
+            try configuration.addFile(ACPITableFiles.loaderName, files.loader)
+        }
+    }
+
     /// Tells firmware what to boot from, first to last.
     ///
     /// - Throws: `MachineError`.
@@ -250,6 +274,7 @@ package final class StandardBoard: Sendable {
     func reset(_ processors: [KVMProcessor]) throws(MachineError) {
         pci.reset()
         peripherals.reset()
+        eventDevice.reset()
         if case .firmware(let firmware) = start {
             firmware.configuration.reset()
             for bank in firmware.flash { bank.reset() }
@@ -266,8 +291,12 @@ package final class StandardBoard: Sendable {
         for bank in firmware.flash { bank.flushOrLog() }
     }
 
-    /// There is no power button without ACPI.
-    func pressPowerButton() -> Bool { false }
+    /// Tells the guest that its power button was pressed; false without firmware, as the button is ACPI's.
+    func pressPowerButton() -> Bool {
+        guard case .firmware = start else { return false }
+        eventDevice.raise(.powerButton)
+        return true
+    }
 
     /// Ends the devices. The last call.
     func shutDown() {
