@@ -6,18 +6,36 @@ arm64_cache="$cache_root/arm64"
 # The libraries, headers and tools of an aarch64 Debian: what programs are linked against, and the root that they run in.
 arm64_root="$arm64_cache/root"
 
-debian_mirror="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+# own_mirror: where this machine's own Debian packages come from, unless DEBIAN_MIRROR names another place.
+own_mirror() {
+    local codename mirror=""
+    if [[ -n "${DEBIAN_MIRROR:-}" ]]; then
+        printf '%s\n' "$DEBIAN_MIRROR"
+        return
+    fi
+    # shellcheck source=/dev/null
+    codename="$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")"
+    for attempt in 1 2; do
+        mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' "Codename: $codename" |
+            head -n 1)"
+        [[ -z "$mirror" ]] || break
+        [[ $attempt -eq 2 ]] || refresh_package_lists
+    done
+    [[ -n "$mirror" ]] || die "apt names no source of Debian's packages: set DEBIAN_MIRROR to one"
+    printf '%s\n' "${mirror%/}"
+}
 
 # private_apt NAME ARCHITECTURE RELEASE…: an apt with lists and an (empty) status of its own; prints its configuration
 # file. The machine's own package lists and packages are not touched.
 private_apt() {
-    local name="$1" architecture="$2" release directory
+    local name="$1" architecture="$2" release directory mirror
     shift 2
+    mirror="$(own_mirror)"
     directory="$arm64_cache/apt/$name"
     mkdir -p "$directory"/{lists,archives}/partial
     : >"$directory/status"
     for release in "$@"; do
-        printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$debian_mirror" "$release"
+        printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$release"
     done >"$directory/sources.list"
     cat >"$directory/apt.conf" <<END
 Dir::Etc::sourcelist "$directory/sources.list";
@@ -43,7 +61,7 @@ refresh_private_apt() {
     local configuration="$1" mark="${1%/*}/refreshed"
     [[ -n "$(find "$mark" -mmin -1440 2>/dev/null)" ]] && cmp -s "$mark" "${configuration%/*}/sources.list" && return 0
     say "fetching Debian's package lists"
-    APT_CONFIG="$configuration" apt-get -qq update || die "Debian's package lists could not be fetched from $debian_mirror (DEBIAN_MIRROR names another mirror)"
+    APT_CONFIG="$configuration" apt-get -qq update || die "Debian's package lists could not be fetched (DEBIAN_MIRROR names another mirror)"
     cp "${configuration%/*}/sources.list" "$mark"
 }
 
