@@ -39,6 +39,7 @@ package final class MicroVM: Machine {
     package struct Description: Sendable {
         package var processorCount = 1
         package var topology: ProcessorLayout
+        package var processorOptions = ProcessorOptions()
         package var boot: BootSource
         /// In the order in which each kind's slots are filled.
         package var devices: [SlotDevice] = []

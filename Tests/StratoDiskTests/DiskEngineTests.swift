@@ -296,12 +296,16 @@ struct DiskEngineTests {
             static let completesEarly = true
 
             private var ring: RingDiskInterface
-            private var count = 0
-            private var refused: [Int32] = []
-            private var failed: [Int32] = []
+            private var count: Int
+            private var refused: [Int32]
+            private var failed: [Int32]
 
+            /// All that can fail comes first: Swift 6.2's compiler takes it in no other order.
             init(_ image: DiskImage, depth: Int, event: EventDescriptor, memory: GuestMemory?) throws(LinuxError) {
                 ring = try RingDiskInterface(image, depth: depth, event: event, memory: memory)
+                count = 0
+                refused = []
+                failed = []
             }
 
             mutating func stage(_ transfer: DiskTransfer) -> Bool {

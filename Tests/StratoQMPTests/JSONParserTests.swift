@@ -105,7 +105,7 @@ struct JSONParserTests {
     @Test("doubles read back as they were, a thousand of them and the awkward ones")
     func doubles() throws {
         var generator = SeededGenerator(seed: 1)
-        var numbers = [
+        var numbers: [Double] = [
             0.1, 1 / 3, .pi, .leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude, -0.0, 1e21, 1e22,
             123456789012345680,
         ]

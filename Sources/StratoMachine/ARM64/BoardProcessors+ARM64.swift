@@ -21,6 +21,10 @@ final class BoardProcessors: Sendable {
     private let affinities: [UInt64]
     private let layout: KVMInterruptController.Layout
     private let controller: KVMInterruptController
+    private let features: ProcessorFeatures
+
+    /// The performance monitors' private interrupt, as a GIC counts it.
+    private static let monitorInterrupt = 16 + ARMMachineTree.PrivateInterrupt.performanceMonitors
 
     /// Makes the virtual machine, so that all of a board's addresses are ones that it has.
     ///
@@ -63,13 +67,20 @@ final class BoardProcessors: Sendable {
     /// - Parameters:
     ///   - machine: made by `makeMachine` with the same number.
     ///   - count: how many.
+    ///   - options: what they can do.
     ///   - highRedistributorBase: as given to `makeMachine`.
     /// - Throws: `MachineError`.
-    init(_ machine: KVMVirtualMachine, count: Int, highRedistributorBase: UInt64) throws(MachineError) {
+    init(
+        _ machine: KVMVirtualMachine, count: Int, options: ProcessorOptions, highRedistributorBase: UInt64
+    ) throws(MachineError) {
+        var features = ProcessorFeatures()
+        features.hasPMU = options.hasPMU
+        features.hasSVE = options.hasSVE
+        let wanted = features
         let processors = try building {
             try (0..<count).map { index in
                 let processor = try machine.makeProcessor(index: index)
-                try processor.reset(isPoweredOff: index > 0)
+                try processor.reset(isPoweredOff: index > 0, features: wanted)
                 return processor
             }
         }
@@ -78,6 +89,12 @@ final class BoardProcessors: Sendable {
             distributor: Layout.distributorBase, translationService: Layout.translationServiceBase,
             redistributors: BoardProcessors.redistributors(count, machine.memory, highRedistributorBase))
         controller = try building { try KVMInterruptController(machine: machine, layout: layout) }
+        try building {
+            for processor in processors {
+                try processor.finalize(wanted, monitorInterrupt: BoardProcessors.monitorInterrupt)
+            }
+        }
+        self.features = wanted
         self.layout = layout
         self.processors = processors
     }
@@ -92,7 +109,7 @@ final class BoardProcessors: Sendable {
                 position: ARMMachineTree.Position(
                     socket: place.socket, cluster: place.cluster, core: place.core, thread: place.thread))
         }
-        return ARMMachineTree(
+        var tree = ARMMachineTree(
             processors: descriptions, memory: memory.map { PhysicalRange(base: $0.base.value, size: $0.size) },
             interruptController: ARMMachineTree.InterruptController(
                 distributor: PhysicalRange(base: layout.distributor, size: KVMInterruptController.distributorSize),
@@ -101,6 +118,8 @@ final class BoardProcessors: Sendable {
                 },
                 translationService: PhysicalRange(
                     base: layout.translationService, size: KVMInterruptController.translationServiceSize)))
+        tree.hasPerformanceMonitors = features.hasPMU
+        return tree
     }
 
     /// Puts processors and controller back to how they were made; the boot processor needs its start then.
@@ -108,7 +127,7 @@ final class BoardProcessors: Sendable {
     /// - Throws: `MachineError`.
     func reset() throws(MachineError) {
         try building {
-            for processor in processors { try processor.reset(isPoweredOff: processor.index > 0) }
+            for processor in processors { try processor.reset(isPoweredOff: processor.index > 0, features: features) }
             try controller.reset(affinities: affinities)
         }
     }

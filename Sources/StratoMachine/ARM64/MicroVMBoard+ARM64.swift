@@ -79,7 +79,8 @@ package final class MicroVMBoard: Sendable {
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
         processorSet = try BoardProcessors(
-            machine, count: description.processorCount, highRedistributorBase: Layout.highRedistributorBase)
+            machine, count: description.processorCount, options: description.processorOptions,
+            highRedistributorBase: Layout.highRedistributorBase)
         peripherals = try ARMPeripherals(
             machine, serialBackend: description.serialBackend,
             markers: description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil,

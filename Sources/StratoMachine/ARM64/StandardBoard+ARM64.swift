@@ -104,7 +104,8 @@ package final class StandardBoard: Sendable {
         logger: Logger, onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
         processorSet = try BoardProcessors(
-            machine, count: description.processorCount, highRedistributorBase: Layout.highRedistributorBase)
+            machine, count: description.processorCount, options: description.processorOptions,
+            highRedistributorBase: Layout.highRedistributorBase)
         messages = KVMMessageInterrupts(machine: machine)
         let router = try building {
             try PCIInterruptRouter(Layout.pciInterrupts.map { try machine.levelInterruptLine($0) })

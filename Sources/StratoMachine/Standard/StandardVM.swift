@@ -26,6 +26,7 @@ package final class StandardVM: Machine {
     package struct Description: Sendable {
         package var processorCount = 1
         package var topology: ProcessorLayout
+        package var processorOptions = ProcessorOptions()
         /// Started by firmware if there is any, else by the monitor. There is one of the two at least.
         package var boot: BootSource?
         package var firmware: Firmware?

@@ -51,6 +51,7 @@ final class AssembledMachine: Sendable {
                 commandLine: bootLoader.commandLine),
             topology: configuration.processors.layout)
         description.processorCount = configuration.processors.count
+        description.processorOptions = configuration.processors.options
         description.hasACPI = configuration.machine.hasACPI
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.clockLoop = loop
@@ -82,6 +83,7 @@ final class AssembledMachine: Sendable {
                 kernelPath: loader.kernel, initialRamdiskPath: loader.initialRamdisk, commandLine: loader.commandLine)
         }
         description.processorCount = configuration.processors.count
+        description.processorOptions = configuration.processors.options
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.startTime = startTime
         description.identity = SystemDescription(configuration)
@@ -154,6 +156,13 @@ extension GuestMemory.Backing {
 }
 
 extension ProcessorConfiguration {
+    var options: ProcessorOptions {
+        var options = ProcessorOptions()
+        options.hasPMU = hasPMU
+        options.hasSVE = hasSVE
+        return options
+    }
+
     /// The arrangement; where none was given, cores of one socket, as StratoVirt fills them.
     var layout: ProcessorLayout {
         guard let topology else { return ProcessorLayout(sockets: 1, cores: maximumCount ?? count) }

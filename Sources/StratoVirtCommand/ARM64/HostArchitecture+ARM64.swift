@@ -12,8 +12,8 @@ enum HostArchitecture {
     static let foreignSerialConsole = "ttyS0"
     /// The version of the interrupt controller that `-machine gic-version=` may name, nil where there is no GIC.
     static let interruptControllerVersion: Int? = 3
-    /// `-cpu host,pmu=…,sve=…,kvm-steal-time=…` change what the guest sees.
-    static let hasProcessorFeatures = true
+    /// Properties of `-cpu` that change nothing.
+    static let ineffectiveProcessorFeatures = ["kvm-steal-time"]
     /// Where a guest writes its boot markers.
     static let bootMarkerPort = "address 0x09000F00"
 }

@@ -105,10 +105,8 @@ extension CommandLineBuilder {
         configuration.processors.hasPMU = try list.boolean("pmu") ?? false
         configuration.processors.hasSVE = try list.boolean("sve") ?? false
         configuration.processors.hasStealTime = try list.boolean("kvm-steal-time") ?? false
-        if !HostArchitecture.hasProcessorFeatures {
-            for name in ["pmu", "sve", "kvm-steal-time"] where list.contains(name) {
-                warnings.append("-cpu: \(name) has no effect on \(HostArchitecture.name)")
-            }
+        for name in HostArchitecture.ineffectiveProcessorFeatures where list.contains(name) {
+            warnings.append("-cpu: \(name) has no effect on \(HostArchitecture.name)")
         }
     }
 

@@ -12,8 +12,8 @@ enum HostArchitecture {
     static let foreignSerialConsole = "ttyAMA0"
     /// The version of the interrupt controller that `-machine gic-version=` may name, nil where there is no GIC.
     static let interruptControllerVersion: Int? = nil
-    /// `-cpu host,pmu=…,sve=…,kvm-steal-time=…` change what the guest sees.
-    static let hasProcessorFeatures = false
+    /// Properties of `-cpu` that change nothing.
+    static let ineffectiveProcessorFeatures = ["pmu", "sve", "kvm-steal-time"]
     /// Where a guest writes its boot markers.
     static let bootMarkerPort = "port 0x3FF"
 }
