@@ -13,6 +13,9 @@ final class MachineProcess: Sendable {
     /// instructions of the guest would have to wait until what they use is mapped again.
     private static let settlingMilliseconds = 250
 
+    /// The same again, each time after four times as long, up to this: a guest's own start, too, uses what is not used again.
+    private static let lastSettlingMilliseconds = 16_000
+
     /// How long clients have to read what they are sent at the end.
     private static let flushMilliseconds = 500
 
@@ -181,12 +184,20 @@ final class MachineProcess: Sendable {
         }
         guard controller.status != .ended else { return }
         showTerminals()
-        loop.schedule(afterMilliseconds: Self.settlingMilliseconds) { HostProcess.releaseStartMemory() }
+        releaseStartMemory(after: Self.settlingMilliseconds)
         guard let daemon = daemon.withLock({ $0.take() }) else { return }
         do {
             try daemon.hasStarted()
         } catch {
             logger.error("-daemonize: \(error)")
+        }
+    }
+
+    private func releaseStartMemory(after milliseconds: Int) {
+        loop.schedule(afterMilliseconds: milliseconds) { [weak self] in
+            HostProcess.releaseStartMemory()
+            guard milliseconds < Self.lastSettlingMilliseconds else { return }
+            self?.releaseStartMemory(after: milliseconds * 4)
         }
     }
 }
