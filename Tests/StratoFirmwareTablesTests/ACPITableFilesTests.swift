@@ -111,12 +111,19 @@ struct ACPITableFilesTests {
         loader.allocate("a", alignment: 64, zone: .anywhere)
         loader.addPointer(in: "a", at: 0x102, width: 8, to: "b")
         loader.addChecksum(in: "b", at: 9, over: 4..<0x204)
-        let zeros = { [UInt8](repeating: 0, count: $0) }
-        let a = [UInt8(ascii: "a")] + zeros(55)
-        let b = [UInt8(ascii: "b")] + zeros(55)
-        #expect(Array(loader.bytes[0..<128]) == [1, 0, 0, 0] + a + [64, 0, 0, 0, 1] + zeros(63))
-        #expect(Array(loader.bytes[128..<256]) == [2, 0, 0, 0] + a + b + [2, 1, 0, 0, 8] + zeros(7))
-        #expect(Array(loader.bytes[256...]) == [3, 0, 0, 0] + b + [9, 0, 0, 0, 4, 0, 0, 0, 0, 2, 0, 0] + zeros(56))
+        func command(_ parts: [UInt8]...) -> [UInt8] {
+            let bytes = parts.flatMap { $0 }
+            return bytes + [UInt8](repeating: 0, count: max(0, 128 - bytes.count))
+        }
+        func name(_ letter: Character) -> [UInt8] {
+            [letter.asciiValue ?? 0] + [UInt8](repeating: 0, count: 55)
+        }
+        let allocation = command([1, 0, 0, 0], name("a"), [64, 0, 0, 0, 1])
+        #expect(Array(loader.bytes[0..<128]) == allocation)
+        let pointer = command([2, 0, 0, 0], name("a"), name("b"), [2, 1, 0, 0, 8])
+        #expect(Array(loader.bytes[128..<256]) == pointer)
+        let checksum = command([3, 0, 0, 0], name("b"), [9, 0, 0, 0, 4, 0, 0, 0, 0, 2, 0, 0])
+        #expect(Array(loader.bytes[256...]) == checksum)
     }
 
     @Test("the names are those that firmware asks for")

@@ -3,6 +3,12 @@ import StratoFirmwareTables
 import Testing
 
 extension ARMMachineTree {
+    /// As KVM numbers processors: sixteen to a cluster.
+    static func affinity(of index: Int) -> UInt64 {
+        let cluster = UInt64(index / 16)
+        return cluster << 8 | UInt64(index % 16)
+    }
+
     /// A microVM with two processors, a disk and everything else that a tree can have.
     static var sample: ARMMachineTree {
         var tree = ARMMachineTree(
@@ -66,10 +72,9 @@ struct ARMMachineTreeTests {
             ARMMachineTree.Device(
                 registers: PhysicalRange(base: 0xA00_0000 + UInt64($0) * 0x200, size: 0x200), interrupt: 32 + $0)
         }
-        // As KVM numbers them: sixteen to a cluster.
         tree.processors = (0..<count).map { index in
             ARMMachineTree.Processor(
-                affinity: UInt64((index & 15) | (index >> 4) << 8),
+                affinity: ARMMachineTree.affinity(of: index),
                 position: ARMMachineTree.Position(
                     socket: index / 64, cluster: index / 8 % 8, core: index / 2 % 4, thread: index % 2))
         }
