@@ -99,7 +99,6 @@ package struct ProcessorIdentification: Sendable, Equatable {
         static let featuresHypervisor: UInt32 = 1 << 31
         static let featuresHyperThreading: UInt32 = 1 << 28
         static let powerEnergyBias: UInt32 = 1 << 3
-        static let amdTopologyExtensions: UInt32 = 1 << 22
     }
 
     private let supported: [Entry]
@@ -165,6 +164,9 @@ package struct ProcessorIdentification: Sendable, Equatable {
         result += ProcessorIdentification.topologyLeaves(Leaf.topology, apicID, topology, levelsOfDies: false)
         if topology.dies > 1, let basic = supported.first(where: { $0.function == 0 }), basic.eax >= Leaf.topologyV2 {
             result += ProcessorIdentification.topologyLeaves(Leaf.topologyV2, apicID, topology, levelsOfDies: true)
+        }
+        if ProcessorIdentification.lacksTopologyExtensions(supported, for: topology) {
+            ProcessorIdentification.addTopologyExtensions(to: &result, apicID: apicID, of: topology)
         }
         return result.sorted { ($0.function, $0.index) < ($1.function, $1.index) }
     }

@@ -69,21 +69,22 @@ extension ProcessStatistics {
         let descriptors: Int
         let threads: Int
         let mappings: Int
-        /// KiB, without the guest's memory.
-        let resident: Int
+        /// Resident KiB that the process has written to, without the guest's memory: pages of code come and go with what was
+        /// used last.
+        let allocated: Int
 
-        /// Pages of code that come and go with what was used last.
-        private static let residentTolerance = 256
+        /// What buffers and the allocator's lists may differ by from one moment to another.
+        private static let tolerance = 256
 
         init(of process: pid_t) throws {
             descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count
             threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task").count
             mappings = try contents(of: "/proc/\(process)/maps").split(separator: "\n").count
-            resident = try residentBesideGuest(process)
+            allocated = try allocatedBesideGuest(process)
         }
 
         var description: String {
-            "\(descriptors) descriptors, \(threads) threads, \(mappings) mappings, \(resident) KiB resident"
+            "\(descriptors) descriptors, \(threads) threads, \(mappings) mappings, \(allocated) KiB allocated"
         }
 
         /// Expects that there is no more than there was before.
@@ -91,7 +92,7 @@ extension ProcessStatistics {
             #expect(descriptors <= before.descriptors, "before: \(before), after: \(self)")
             #expect(threads <= before.threads, "before: \(before), after: \(self)")
             #expect(mappings <= before.mappings, "before: \(before), after: \(self)")
-            #expect(resident <= before.resident + Usage.residentTolerance, "before: \(before), after: \(self)")
+            #expect(allocated <= before.allocated + Usage.tolerance, "before: \(before), after: \(self)")
         }
     }
 }

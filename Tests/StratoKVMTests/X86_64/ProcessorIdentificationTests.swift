@@ -96,5 +96,45 @@ struct ProcessorIdentificationTests {
         let list = Self.supported.entries(for: 0, of: topology, hasTSCDeadline: true)
         #expect(try Self.entry(list, 6).ecx == 1)
     }
+
+    /// An AMD processor as emulators show it, without topology extensions: 32 KiB of data, 64 KiB of code, 512 KiB, 16 MiB.
+    private static let amd = ProcessorIdentification(supported: [
+        Entry(function: 0, eax: 0xD, ebx: 0x6874_7541, ecx: 0x444D_4163, edx: 0x6974_6E65),
+        Entry(function: 1, edx: 1 << 28),
+        Entry(function: 0x8000_0000, eax: 0x8000_000A),
+        Entry(function: 0x8000_0001, ecx: 0b1),
+        Entry(function: 0x8000_0005, ecx: 32 << 24 | 8 << 16 | 1 << 8 | 64, edx: 64 << 24 | 4 << 16 | 1 << 8 | 64),
+        Entry(function: 0x8000_0006, ecx: 512 << 16 | 6 << 12 | 64, edx: 32 << 18 | 8 << 12 | 64),
+        Entry(function: 0x8000_0008, eax: 40),
+    ])
+
+    @Test("An AMD processor without topology extensions gets them where a guest is to see threads")
+    func topologyExtensions() throws {
+        let topology = Topology(sockets: 2, dies: 1, cores: 2, threads: 2)
+        let list = Self.amd.entries(for: 7, of: topology, hasTSCDeadline: false)
+        #expect(try Self.entry(list, 0x8000_0000).eax == 0x8000_001E)
+        #expect(try Self.entry(list, 0x8000_0001).ecx == 0b1 | 1 << 22)
+        let place = try Self.entry(list, 0x8000_001E)
+        #expect(place.eax == 7)
+        #expect(place.ebx == 3 | 1 << 8, "the fourth core, of two threads")
+        // Kind, level, and the ids that share it less one; ways and line size; sets.
+        let data = try Self.entry(list, 0x8000_001D, 0)
+        #expect(data.eax == 1 | 1 << 5 | 1 << 8 | 1 << 14)
+        #expect(data.ebx == 63 | 7 << 22 && data.ecx == 63)
+        #expect(try Self.entry(list, 0x8000_001D, 1).eax & 0x1F == 2)
+        #expect(try Self.entry(list, 0x8000_001D, 2).ecx == 512 * 1024 / 64 / 8 - 1)
+        let last = try Self.entry(list, 0x8000_001D, 3)
+        #expect(last.eax == 3 | 3 << 5 | 1 << 8 | 3 << 14)
+        #expect(last.ebx == 63 | 15 << 22 && last.ecx == 16 << 20 / 64 / 16 - 1)
+        #expect(try Self.entry(list, 0x8000_001D, 4).eax == 0)
+    }
+
+    @Test("Without threads, with the extensions, and on Intel's processors nothing is made up")
+    func noTopologyExtensions() {
+        let threads = Topology(sockets: 1, dies: 1, cores: 2, threads: 2)
+        let cores = Topology(sockets: 1, dies: 1, cores: 4, threads: 1)
+        #expect(!Self.amd.entries(for: 0, of: cores, hasTSCDeadline: false).contains { $0.function == 0x8000_001E })
+        #expect(!Self.supported.entries(for: 0, of: threads, hasTSCDeadline: false).contains { $0.function == 0x8000_001E })
+    }
 }
 #endif
