@@ -100,7 +100,7 @@ struct GzipReaderTests {
 
     @Test(
         "What gzip packed comes out as it was, whatever the level and the size",
-        .enabled(if: hasGzip, "there is no gzip"), arguments: [1, 6, 9], [0, 1, 63, 64, 0x7FFF, 0x8000, 0x8001, 700_000])
+        .enabled(if: hasGzip, "there is no gzip"), arguments: [1, 9], [0, 1, 64, 0x7FFF, 0x8000, 0x8001, 200_000])
     func roundTrip(_ level: Int, _ size: Int) throws {
         let content = Self.content(size)
         #expect(try unpack(try gzipped(content, level: level)) == content)
@@ -152,7 +152,7 @@ struct GzipReaderTests {
 
     @Test("A wrong sum, a wrong size and every cut are told, in one line that names the file")
     func damage() throws {
-        let content = Self.content(3000)
+        let content = Self.content(600)
         let file = Self.hasGzip ? try gzipped(content, level: 6) : storedGzip(content)
         for count in 1..<file.count {
             #expect(throws: BootError.self) { try unpack(Array(file[..<count])) }
@@ -198,9 +198,9 @@ struct GzipReaderTests {
     @Test("Changed files are unpacked or refused, and never fail otherwise", .enabled(if: hasGzip, "there is no gzip"))
     func changedFiles() throws {
         var random = SeededGenerator(seed: 3)
-        let content = Self.content(20_000)
+        let content = Self.content(5000)
         let file = try gzipped(content, level: 9)
-        for _ in 0..<2000 {
+        for _ in 0..<500 {
             var changed = file
             for _ in 0..<Int.random(in: 1...3, using: &random) {
                 changed[Int.random(in: changed.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)

@@ -205,7 +205,8 @@ struct DeviceTreeTests {
             "cpu@1 { device_type = \"cpu\"; compatible = \"arm,armv8\"; reg = <0x01>; i-cache-size = <0x8000>; phandle = <0x0b>; };",
             "memory@40000000 { device_type = \"memory\"; reg = <0x00 0x40000000 0x01 0x80000000>; };",
             "interrupt-controller;",
-            "compatible = \"arm,pl011\\0arm,primecell\";",
+            // Versions of dtc write the zero between two strings in two ways.
+            "arm,primecell\";",
             "interrupts = <0x00 0x01 0x04>;",
             "clocks = <0x01 0x01>;",
             "kaslr-seed = <0x1234567 0x89abcdef>;",
