@@ -275,9 +275,10 @@ extension GuestTests {
             }
         }
 
+        // `reboot=b` jumps to a BIOS, of which there is none.
         @Test(
             "Each way of Linux to reboot resets the machine", .full,
-            arguments: ["reboot=k", "reboot=t", "reboot=a", "reboot=p", "reboot=b"])
+            arguments: ["reboot=k", "reboot=t", "reboot=a", "reboot=p"])
         func rebootModes(_ mode: String) throws {
             var setup = GuestSetup.checkingStandard("count-boots", root: try DiskImage.rootFileSystem(in: directory))
             setup.console.removeAll { $0 == "reboot=k" }
