@@ -98,6 +98,65 @@ struct QMPCommandTests {
                 == "[" + QMPCommand.all.map { "{\"name\":\"\($0.name)\"}" }.joined(separator: ",") + "]")
     }
 
+    @Test("query-pci shows the functions, their ranges, and what is behind a bridge, in QEMU's form")
+    func pci() throws {
+        #expect(try Self.run("query-pci") == "[]")
+        let machine = FakeMachine()
+        var disk = PCIFunctionInfo(
+            id: "d", bus: 1, device: 0, function: 0, vendorID: 0x1AF4, deviceID: 0x1042, subsystemVendorID: 0x1AF4,
+            subsystemID: 0x1042, classCode: 0x0100, interruptPin: 1, interruptLine: 11,
+            regions: [
+                .init(index: 1, isMemory: true, is64Bit: false, isPrefetchable: false, size: 4096, address: 0xC000_0000),
+                .init(index: 2, isMemory: true, is64Bit: true, isPrefetchable: false, size: 16384, address: nil),
+            ])
+        var port = disk
+        port.id = "p"
+        port.bus = 0
+        port.device = 5
+        port.deviceID = 0xC
+        port.classCode = 0x0604
+        port.regions = []
+        disk.bus = 1
+        port.bridge = PCIFunctionInfo.Bridge(
+            secondaryBus: 1, subordinateBus: 1, ports: nil, memory: 0xC000_0000...0xC00F_FFFF, prefetchable: nil,
+            functions: [disk])
+        machine.pciFunctions = [port]
+        #expect(
+            try Self.run("query-pci", on: machine) == """
+                [{"bus":0,"devices":[{"bus":0,"slot":5,"function":0,"class_info":{"class":1540,"desc":"PCI bridge"},\
+                "id":{"device":12,"vendor":6900,"subsystem-vendor":6900,"subsystem":4162},"irq":11,"irq_pin":1,"qdev_id":"p",\
+                "regions":[],"pci_bridge":{"bus":{"number":0,"secondary":1,"subordinate":1,"io_range":{"base":1,"limit":0},\
+                "memory_range":{"base":3221225472,"limit":3222274047},"prefetchable_range":{"base":1,"limit":0}},\
+                "devices":[{"bus":1,"slot":0,"function":0,"class_info":{"class":256,"desc":"SCSI controller"},\
+                "id":{"device":4162,"vendor":6900,"subsystem-vendor":6900,"subsystem":4162},"irq":11,"irq_pin":1,"qdev_id":"d",\
+                "regions":[{"bar":1,"type":"memory","address":3221225472,"size":4096,"prefetch":false,"mem_type_64":false},\
+                {"bar":2,"type":"memory","address":-1,"size":16384,"prefetch":false,"mem_type_64":true}]}]}}]}]
+                """)
+    }
+
+    @Test("what libvirt asks of the object model is answered for what is there")
+    func objectModel() throws {
+        var configuration = VirtualMachineConfiguration()
+        configuration.machine.kind = .standard
+        configuration.rootPorts = [PCIRootPortConfiguration(id: "p")]
+        configuration.storageDevices = [
+            StorageDeviceConfiguration(id: "d", image: DiskImageConfiguration(id: "i", path: "/i"))
+        ]
+        let machine = FakeMachine(.running, configuration)
+        #expect(
+            try Self.run("qom-list", ["path": .string("/machine/peripheral")], on: machine)
+                == "[{\"name\":\"p\",\"type\":\"child<pcie-root-port>\"},{\"name\":\"d\",\"type\":\"child<virtio-blk-pci>\"}]")
+        #expect(try Self.run("qom-list", ["path": .string("/machine")], on: machine) == "[]")
+        let unknown = try Self.run("device-list-properties", ["typename": .string("no-such-device")])
+        #expect(unknown == "[{\"name\":\"disable-legacy\",\"type\":\"OnOffAuto\"}]")
+        #expect(
+            try Self.run("device-list-properties", ["typename": .string("virtio-blk-pci")]).contains("\"num-queues\""))
+        #expect(try Self.run("query-command-line-options", ["option": .string("drive")]).contains("detect-zeroes"))
+        #expect(try Self.run("query-command-line-options", ["option": .string("none")]) == "[]")
+        #expect(try Self.run("qom-list-types").contains("{\"name\":\"virtio-blk-pci\",\"parent\":\"device\"}"))
+        #expect(try Self.error("qom-list") == "GenericError: Parameter 'path' is missing")
+    }
+
     @Test("the guest's name and identity, given or not")
     func identity() throws {
         #expect(try Self.run("query-name") == "{}")
@@ -176,7 +235,8 @@ struct QMPCommandTests {
     @Test(
         "the monitor for people answers in text",
         arguments: [
-            ("info status", MachineStatus.running, "VM status: running\\r\\n"),
+            ("info registers", MachineStatus.running, "CPU#0\\r\\nrip=fff0\\r\\nCPU#1\\r\\nrip=0\\r\\n"),
+            ("info status", .running, "VM status: running\\r\\n"),
             ("  info   status ", .paused, "VM status: paused\\r\\n"),
             ("info status", .prelaunch, "VM status: paused (prelaunch)\\r\\n"),
             ("info status", .ended, "VM status: paused (shutdown)\\r\\n"),
