@@ -46,12 +46,12 @@ package enum BootableDisk {
 
     /// - Returns: false also for a disk that cannot be read.
     package static func isBootable(_ image: DiskImage) -> Bool {
-        guard let record = read(image, at: 0, count: blockSize) else { return false }
-        if has(record, MasterBootRecord.signature, at: MasterBootRecord.signatureOffset) {
-            if fatNames.contains(where: { has(record, $0.name, at: $0.offset) }) { return true }
+        guard let record = read(image, at: 0, count: blockSize).map(ByteFields.init) else { return false }
+        if record.has(MasterBootRecord.signature, at: MasterBootRecord.signatureOffset) {
+            if fatNames.contains(where: { record.has($0.name, at: $0.offset) }) { return true }
             for number in 0..<MasterBootRecord.partitionCount {
                 let offset = MasterBootRecord.partitions + number * MasterBootRecord.partitionSize
-                if record[offset + MasterBootRecord.typeOffset] == MasterBootRecord.systemPartition { return true }
+                if record.bytes[offset + MasterBootRecord.typeOffset] == MasterBootRecord.systemPartition { return true }
             }
         }
         if hasSystemPartition(image) { return true }
@@ -60,17 +60,18 @@ package enum BootableDisk {
     }
 
     private static func hasSystemPartition(_ image: DiskImage) -> Bool {
-        guard let header = read(image, at: UInt64(blockSize), count: blockSize),
-            has(header, PartitionTable.signature, at: 0)
+        guard let header = read(image, at: UInt64(blockSize), count: blockSize).map(ByteFields.init),
+            header.has(PartitionTable.signature, at: 0),
+            let block = header.load(UInt64.self, at: PartitionTable.entriesOffset),
+            let count = header.load(UInt32.self, at: PartitionTable.entryCountOffset),
+            let entrySize = header.load(UInt32.self, at: PartitionTable.entrySizeOffset)
         else { return false }
-        let block = number(header, at: PartitionTable.entriesOffset, width: 8)
-        let count = Int(min(number(header, at: PartitionTable.entryCountOffset, width: 4), UInt64(PartitionTable.entryLimit)))
-        let size = number(header, at: PartitionTable.entrySizeOffset, width: 4)
+        let size = UInt64(entrySize)
         let start = block.multipliedReportingOverflow(by: UInt64(blockSize))
         guard !start.overflow, size >= UInt64(PartitionTable.smallestEntry), size <= UInt64(PartitionTable.largestEntry) else {
             return false
         }
-        for index in 0..<count {
+        for index in 0..<min(Int(count), PartitionTable.entryLimit) {
             let offset = start.partialValue.addingReportingOverflow(UInt64(index) * size)
             guard !offset.overflow,
                 let entry = read(image, at: offset.partialValue, count: PartitionTable.systemPartition.count)
@@ -78,14 +79,6 @@ package enum BootableDisk {
             if entry == PartitionTable.systemPartition { return true }
         }
         return false
-    }
-
-    private static func has(_ bytes: [UInt8], _ part: [UInt8], at offset: Int) -> Bool {
-        bytes.count >= offset + part.count && bytes[offset..<(offset + part.count)].elementsEqual(part)
-    }
-
-    private static func number(_ bytes: [UInt8], at offset: Int, width: Int) -> UInt64 {
-        (0..<width).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64(8 * $1) }
     }
 
     /// Bytes of the disk, through a buffer that suits direct I/O as well.

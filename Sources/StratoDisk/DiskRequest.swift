@@ -59,7 +59,7 @@ package struct DiskRequest: ~Copyable {
     @usableFromInline var runLength = 0
     @usableFromInline var runSegmentCount = 0
 
-    // SAFETY: allocated by `growSegments` for `segmentRoom` elements, freed by deinit; the first `segmentCount` are
+    // SAFETY: allocated by `grow` for `segmentRoom` elements, freed by deinit; the first `segmentCount` are
     // initialised. The same holds for the ranges.
     @usableFromInline var segmentStart: UnsafeMutablePointer<GuestBuffer>?
     @usableFromInline var segmentRoom = 0
@@ -105,17 +105,22 @@ package struct DiskRequest: ~Copyable {
         length &+= segment.count
     }
 
+    // A call of its own, with nothing to pass, so that the common case keeps its registers.
     @inline(never)
     @usableFromInline
-    mutating func growSegments() {
-        let room = max(4, segmentRoom * 2)
-        let grown = UnsafeMutablePointer<GuestBuffer>.allocate(capacity: room)
-        if let start = unsafe segmentStart {
-            unsafe grown.moveInitialize(from: start, count: segmentCount)
-            unsafe start.deallocate()
+    mutating func growSegments() { unsafe DiskRequest.grow(&segmentStart, &segmentRoom) }
+
+    /// Makes more room for elements that fill all there is.
+    @unsafe
+    private static func grow<Element: BitwiseCopyable>(_ start: inout UnsafeMutablePointer<Element>?, _ room: inout Int) {
+        let grownRoom = max(4, room * 2)
+        let grown = UnsafeMutablePointer<Element>.allocate(capacity: grownRoom)
+        if let old = unsafe start {
+            unsafe grown.moveInitialize(from: old, count: room)
+            unsafe old.deallocate()
         }
-        unsafe segmentStart = grown
-        segmentRoom = room
+        unsafe start = grown
+        room = grownRoom
     }
 
     /// The segments' place, laid out as an array of `iovec`; it stays where it is while the request is in flight.
@@ -137,16 +142,7 @@ package struct DiskRequest: ~Copyable {
     package mutating func removeRanges() { rangeCount = 0 }
 
     package mutating func append(_ range: DiskRange) {
-        if rangeCount == rangeRoom {
-            let room = max(4, rangeRoom * 2)
-            let grown = UnsafeMutablePointer<DiskRange>.allocate(capacity: room)
-            if let start = unsafe rangeStart {
-                unsafe grown.moveInitialize(from: start, count: rangeCount)
-                unsafe start.deallocate()
-            }
-            unsafe rangeStart = grown
-            rangeRoom = room
-        }
+        if rangeCount == rangeRoom { unsafe DiskRequest.grow(&rangeStart, &rangeRoom) }
         guard let start = unsafe rangeStart else { return }
         unsafe (start + rangeCount).initialize(to: range)
         rangeCount += 1

@@ -43,28 +43,6 @@ package final class LockedImageFile: Sendable {
         try memory.load(from: descriptor, offset: 0, count: count, at: address)
     }
 
-    /// Reads bytes from an offset on; fewer at the end of the file.
-    ///
-    /// - Throws: `LinuxError`.
-    package func read(at offset: UInt64, count: Int) throws(LinuxError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: max(0, count))
-        var done = 0
-        while done < bytes.count, let position = off_t(exactly: offset &+ UInt64(done)) {
-            // SAFETY: `done` stays below the array's count.
-            let amount = unsafe bytes.withUnsafeMutableBytes { buffer -> Int in
-                guard let base = buffer.baseAddress else { return 0 }
-                return unsafe pread(descriptor.number, base + done, buffer.count - done, position)
-            }
-            if amount < 0 {
-                if errno == EINTR { continue }
-                throw LinuxError(code: errno, operation: "read \(path)")
-            }
-            if amount == 0 { break }
-            done += amount
-        }
-        return Array(bytes.prefix(done))
-    }
-
     /// Writes bytes through to the file.
     ///
     /// - Throws: `LinuxError`; some of the bytes may have been written then.

@@ -1,3 +1,5 @@
+internal import StratoHost
+
 /// The header of an arm64 Linux kernel (Linux, Documentation/arch/arm64/booting.rst, "Call the kernel image").
 package struct ARM64Image: Sendable, Equatable {
     /// Offsets in the file, and behind the last field.

@@ -1,3 +1,5 @@
+internal import StratoHost
+
 /// An x86 Linux kernel with a setup header (Linux, Documentation/arch/x86/boot.rst), as far as a 64-bit loader needs it.
 package struct BzImage: Sendable, Equatable {
     /// Offsets of the header's fields in the file and in the zero page.

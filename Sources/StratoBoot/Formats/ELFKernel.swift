@@ -1,3 +1,5 @@
+internal import StratoHost
+
 /// A kernel in an ELF file for x86_64: what is loaded where, and how it is entered.
 package struct ELFKernel: Sendable, Equatable {
     /// A piece of the file and its place in guest physical memory.

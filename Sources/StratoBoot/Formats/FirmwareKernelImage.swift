@@ -1,3 +1,5 @@
+internal import StratoHost
+
 /// What of a kernel image UEFI firmware is handed.
 package enum FirmwareKernelImage {
     /// How much of a file is a bzImage's real-mode part; firmware is given that apart from the rest. 0 for a file without one.

@@ -1,3 +1,5 @@
+internal import StratoHost
+
 /// What a file is, told by its first bytes.
 package enum KernelFormat: Sendable, Hashable, CaseIterable {
     case bzImage
