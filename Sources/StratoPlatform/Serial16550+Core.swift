@@ -7,8 +7,7 @@ extension Serial16550 {
 
     /// The chip without its surroundings.
     struct Core: ~Copyable {
-        /// The chip's own FIFO (8.4): what a reset of it throws away. What was taken from the host beyond that counts as being
-        /// on the line still.
+        /// The chip's own FIFO (8.4): what a reset of it throws away.
         private static let fifoSize = 16
 
         /// After so many bytes read while there are more, the interrupt is pulsed again: a driver that gives up in the midst of
@@ -16,10 +15,8 @@ extension Serial16550 {
         private static let reminderInterval = 256
 
         private var registers = State()
-        // A ring; `registers.received` is used in saved states alone.
-        private var received = [UInt8](repeating: 0, count: Serial16550.receiveCapacity)
-        private var head = 0
-        private var count = 0
+        // `registers.received` is used in saved states alone.
+        private var received = ReceiveBuffer()
         /// The chip's interrupt output, as of the last look.
         private var isInterruptActive = false
         /// Bytes read since the last edge.
@@ -29,51 +26,33 @@ extension Serial16550 {
 
         var state: State {
             var state = registers
-            state.received = (0..<count).map { received[(head + $0) % Serial16550.receiveCapacity] }
+            state.received = received.contents
             return state
         }
 
         mutating func load(_ state: State) {
             registers = state
             registers.received = []
-            head = 0
-            count = 0
-            for byte in state.received.prefix(Serial16550.receiveCapacity) { append(byte) }
+            received.contents = state.received
             isInterruptActive = false
         }
 
         // MARK: Receiver
 
         /// How many bytes the host may send. Looped back, the chip does not hear the line (8.7); they wait until it does.
-        var room: Int { isLoopedBack ? 0 : Serial16550.receiveCapacity - count }
+        var room: Int { isLoopedBack ? 0 : received.room }
 
         private var isLoopedBack: Bool { registers.modemControl & ModemControl.loopback != 0 }
 
         /// Takes bytes off the line; those there is no room for are lost.
         mutating func receive(_ bytes: Span<UInt8>, _ effect: inout Effect) {
-            for index in bytes.indices where room > 0 { append(bytes[index]) }
+            for index in bytes.indices where room > 0 { received.append(bytes[index]) }
             updateInterrupt(&effect)
         }
 
-        private mutating func append(_ byte: UInt8) {
-            received[(head + count) % Serial16550.receiveCapacity] = byte
-            count += 1
-        }
-
-        private mutating func discard(_ amount: Int, _ effect: inout Effect) {
-            let amount = min(amount, count)
-            head = (head + amount) % Serial16550.receiveCapacity
-            count -= amount
-            effect.hasRoom = true
-        }
-
         private mutating func readReceiver(_ effect: inout Effect) -> UInt8 {
-            guard count > 0 else { return 0 }
-            let byte = received[head]
-            head = (head + 1) % Serial16550.receiveCapacity
-            count -= 1
-            // Not with every byte: the host is asked for more when it is worth a wake-up.
-            if count == Serial16550.receiveCapacity / 2 || count == 0 { effect.hasRoom = true }
+            guard let byte = received.popFirst() else { return 0 }
+            if received.isWorthFilling { effect.hasRoom = true }
             return byte
         }
 
@@ -140,13 +119,7 @@ extension Serial16550 {
 
         private mutating func transmit(_ value: UInt8, _ effect: inout Effect) -> Bool {
             let isSent = !isLoopedBack
-            if !isSent {
-                if count < Serial16550.receiveCapacity {
-                    append(value)
-                } else {
-                    registers.lineErrors |= LineStatus.overrun
-                }
-            }
+            if !isSent, !received.append(value) { registers.lineErrors |= LineStatus.overrun }
             // Writing acknowledges the last empty transmitter, and it is empty again by now.
             registers.isTransmitterEmptyPending = true
             updateInterrupt(&effect)
@@ -169,7 +142,10 @@ extension Serial16550 {
             registers.fifoControl = value & FIFOControl.enable != 0 ? value & FIFOControl.stored : 0
             let isSwitched = (before ^ registers.fifoControl) & FIFOControl.enable != 0
             let isReset = value & FIFOControl.enable != 0 && value & FIFOControl.resetReceiver != 0
-            if isSwitched || isReset { discard(Core.fifoSize, &effect) }
+            if isSwitched || isReset {
+                received.discard(Core.fifoSize)
+                effect.hasRoom = true
+            }
             updateInterrupt(&effect)
         }
 
@@ -204,7 +180,7 @@ extension Serial16550 {
 
         private mutating func readLineStatus(_ effect: inout Effect) -> UInt8 {
             var value = registers.lineErrors | LineStatus.transmitterHoldingEmpty | LineStatus.transmitterEmpty
-            if count > 0 { value |= LineStatus.dataReady }
+            if received.count > 0 { value |= LineStatus.dataReady }
             if registers.lineErrors != 0 {
                 registers.lineErrors = 0
                 acknowledge(&effect)
@@ -239,11 +215,11 @@ extension Serial16550 {
             if enabled & InterruptEnable.lineStatus != 0, registers.lineErrors != 0 {
                 return InterruptIdentification.lineStatus
             }
-            if enabled & InterruptEnable.receivedData != 0, count > 0 {
+            if enabled & InterruptEnable.receivedData != 0, received.count > 0 {
                 guard registers.fifoControl & FIFOControl.enable != 0 else { return InterruptIdentification.receivedData }
                 let trigger = FIFOControl.triggerLevels[Int(registers.fifoControl >> 6)]
                 // What is there has come long ago in terms of a line's speed.
-                return count >= trigger ? InterruptIdentification.receivedData : InterruptIdentification.characterTimeout
+                return received.count >= trigger ? InterruptIdentification.receivedData : InterruptIdentification.characterTimeout
             }
             if enabled & InterruptEnable.transmitterEmpty != 0, registers.isTransmitterEmptyPending {
                 return InterruptIdentification.transmitterEmpty

@@ -51,7 +51,7 @@ extension Serial16550 {
             scratch = try decoder.take()
             divisor = try decoder.take()
             isTransmitterEmptyPending = try decoder.take("transmitter state")
-            received = try decoder.take("number of received bytes", atMost: Serial16550.receiveCapacity)
+            received = try decoder.take("number of received bytes", atMost: ReceiveBuffer.capacity)
             try decoder.finish()
             guard interruptEnable & ~InterruptEnable.implemented == 0 else { throw .invalid("IER") }
             guard fifoControl & ~FIFOControl.stored == 0 else { throw .invalid("FCR") }

@@ -11,10 +11,6 @@ package final class Serial16550: BusDevice, CharacterReceiver, ByteRegisters {
     /// In ports.
     package static let registerCount: UInt64 = 8
 
-    /// Bytes taken from the host before the guest reads them: more than the chip's own 16, so that a pasted text does not
-    /// go to and fro between the threads with every few bytes.
-    package static let receiveCapacity = 1024
-
     private let interrupt: any InterruptLine
     private let backend: (any CharacterBackend)?
     private let onScratchWrite: (@Sendable (UInt8) -> Void)?

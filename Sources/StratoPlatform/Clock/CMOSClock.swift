@@ -139,19 +139,8 @@ package final class CMOSClock: BusDevice, ByteRegisters {
     package func restore(_ state: State) {
         core.withLock { core in
             core.state = state
-            // Whatever the line was before belongs to another state.
-            interrupt.setLevel(core.isInterrupting)
-            core.isAsserted = core.isInterrupting
+            interrupt.restoreLevel(&core.isAsserted, core.isInterrupting)
         }
         plan()
-    }
-}
-
-extension InterruptLine {
-    /// Sets the line's level where it differs from what it was last set to.
-    func updateLevel(_ current: inout Bool, _ wanted: Bool) {
-        guard current != wanted else { return }
-        current = wanted
-        setLevel(wanted)
     }
 }

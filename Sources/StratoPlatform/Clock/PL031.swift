@@ -217,9 +217,7 @@ package final class PL031: BusDevice {
     package func restore(_ state: State) {
         core.withLock { core in
             core.state = state
-            // Whatever the line was before belongs to another state.
-            interrupt.setLevel(core.isInterrupting)
-            core.isAsserted = core.isInterrupting
+            interrupt.restoreLevel(&core.isAsserted, core.isInterrupting)
         }
         plan()
     }

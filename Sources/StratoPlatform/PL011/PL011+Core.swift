@@ -1,14 +1,12 @@
 extension PL011 {
     /// The chip without its surroundings.
     struct Core: ~Copyable {
-        /// What the chip's own FIFO holds; what was taken from the host beyond that counts as being on the line still.
+        /// What the chip's own FIFO holds.
         private static let fifoSize = 32
 
         private var registers = State()
-        // A ring; `registers.received` is used in saved states alone.
-        private var received = [UInt8](repeating: 0, count: PL011.receiveCapacity)
-        private var head = 0
-        private var count = 0
+        // `registers.received` is used in saved states alone.
+        private var received = ReceiveBuffer()
         /// The level that the interrupt line was last set to.
         var isAsserted = false
 
@@ -16,22 +14,20 @@ extension PL011 {
 
         var state: State {
             var state = registers
-            state.received = (0..<count).map { received[(head + $0) % PL011.receiveCapacity] }
+            state.received = received.contents
             return state
         }
 
         mutating func load(_ state: State) {
             registers = state
             registers.received = []
-            head = 0
-            count = 0
-            for byte in state.received.prefix(PL011.receiveCapacity) { append(byte) }
+            received.contents = state.received
         }
 
         // MARK: Receiver
 
         /// How many bytes the host may send. Looped back, the chip does not hear the line (3.3.8); they wait until it does.
-        var room: Int { isLoopedBack ? 0 : PL011.receiveCapacity - count }
+        var room: Int { isLoopedBack ? 0 : received.room }
 
         private var isLoopedBack: Bool { registers.control & Control.loopback != 0 }
 
@@ -39,25 +35,17 @@ extension PL011 {
 
         /// Takes bytes off the line; those there is no room for are lost.
         mutating func receive(_ bytes: Span<UInt8>) {
-            for index in bytes.indices where room > 0 { append(bytes[index]) }
+            for index in bytes.indices where room > 0 { received.append(bytes[index]) }
             updateReceiverInterrupts()
-        }
-
-        private mutating func append(_ byte: UInt8) {
-            received[(head + count) % PL011.receiveCapacity] = byte
-            count += 1
         }
 
         /// - Returns: the byte with its status, and whether it is worth to ask the host for more.
         private mutating func readReceiver() -> (UInt16, hasRoom: Bool) {
-            guard count > 0 else { return (0, false) }
-            var value = UInt16(received[head])
+            guard let byte = received.popFirst() else { return (0, false) }
+            var value = UInt16(byte)
             if registers.isOverrun { value |= ReceiveStatus.overrun << ReceiveStatus.dataShift }
-            head = (head + 1) % PL011.receiveCapacity
-            count -= 1
             updateReceiverInterrupts()
-            // Not with every byte: a wake-up of the host's thread costs more than many of them.
-            return (value, count == PL011.receiveCapacity / 2 || count == 0)
+            return (value, received.isWorthFilling)
         }
 
         /// Receive: as many bytes as were asked for. Receive timeout: less, and no more are coming; what is there has come long
@@ -65,8 +53,8 @@ extension PL011 {
         private mutating func updateReceiverInterrupts() {
             let select = Int(registers.interruptLevels >> InterruptLevels.receiveShift & 7)
             let level = hasFIFOs ? InterruptLevels.receive[select] : 1
-            set(Interrupts.receive, count >= level)
-            set(Interrupts.receiveTimeout, count > 0)
+            set(Interrupts.receive, received.count >= level)
+            set(Interrupts.receiveTimeout, received.count > 0)
         }
 
         private mutating func set(_ interrupt: UInt16, _ isRaised: Bool) {
@@ -106,8 +94,8 @@ extension PL011 {
         /// The transmitter is always empty, and never busy.
         private var flags: UInt16 {
             var flags = registers.lines | Flags.transmitterEmpty
-            if count == 0 { flags |= Flags.receiverEmpty }
-            if count >= (hasFIFOs ? Core.fifoSize : 1) { flags |= Flags.receiverFull }
+            if received.count == 0 { flags |= Flags.receiverEmpty }
+            if received.count >= (hasFIFOs ? Core.fifoSize : 1) { flags |= Flags.receiverFull }
             return flags
         }
 
@@ -147,9 +135,7 @@ extension PL011 {
             // It has left the FIFO before the next instruction, so that the level is passed each time (2.8.3).
             registers.rawInterrupts |= Interrupts.transmit
             guard isLoopedBack else { return true }
-            if count < PL011.receiveCapacity {
-                append(byte)
-            } else {
+            if !received.append(byte) {
                 registers.isOverrun = true
                 registers.rawInterrupts |= Interrupts.overrun
             }

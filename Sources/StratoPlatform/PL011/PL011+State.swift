@@ -51,7 +51,7 @@ extension PL011 {
             directMemoryAccess = try decoder.take()
             lines = try decoder.take()
             isOverrun = try decoder.take("overrun state")
-            received = try decoder.take("number of received bytes", atMost: PL011.receiveCapacity)
+            received = try decoder.take("number of received bytes", atMost: ReceiveBuffer.capacity)
             try decoder.finish()
             let checks: [(String, UInt16, UInt16)] = [
                 ("UARTILPR", lowPowerCounter, 0xFF), ("UARTFBRD", fractionalDivisor, 0x3F),

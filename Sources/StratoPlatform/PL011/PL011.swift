@@ -14,10 +14,6 @@ package final class PL011: BusDevice, CharacterReceiver {
     /// The register below, without a UART around it.
     package static let bootMarkerOffset = Register.bootMarker
 
-    /// Bytes taken from the host before the guest reads them: more than the chip's own 32, so that a pasted text does not go to
-    /// and fro between the threads with every few bytes.
-    package static let receiveCapacity = 1024
-
     private let interrupt: any InterruptLine
     private let backend: (any CharacterBackend)?
     private let onMarker: (@Sendable (UInt8) -> Void)?
@@ -100,9 +96,7 @@ package final class PL011: BusDevice, CharacterReceiver {
     package func restore(_ state: State) {
         core.withLock { core in
             core.load(state)
-            // Whatever the line was before belongs to another state.
-            interrupt.setLevel(core.isInterrupting)
-            core.isAsserted = core.isInterrupting
+            interrupt.restoreLevel(&core.isAsserted, core.isInterrupting)
         }
         backend?.resumeInput()
     }

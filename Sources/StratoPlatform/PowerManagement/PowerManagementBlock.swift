@@ -182,9 +182,7 @@ package final class PowerManagementBlock: BusDevice {
         let now = clock()
         core.withLock { core in
             core.load(state, now)
-            // Whatever the line was before belongs to another state.
-            interrupt.setLevel(core.isInterrupting)
-            core.isAsserted = core.isInterrupting
+            interrupt.restoreLevel(&core.isAsserted, core.isInterrupting)
         }
         timer.withLock { $0 }?.plan()
     }
