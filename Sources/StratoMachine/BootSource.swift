@@ -11,17 +11,6 @@ package struct BootSource: Sendable {
     }
 }
 
-/// What virtual CPUs can do that is not there by itself, on architectures where that can be chosen.
-package struct ProcessorOptions: Sendable, Equatable {
-    /// The performance monitors.
-    package var hasPMU = false
-
-    /// The scalable vector extension.
-    package var hasSVE = false
-
-    package init() {}
-}
-
 /// How virtual CPUs are arranged, each number at least 1 and given per unit of the one before.
 package struct ProcessorLayout: Sendable, Equatable {
     package var sockets: Int

@@ -39,7 +39,7 @@ package final class MicroVM: Machine {
     package struct Description: Sendable {
         package var processorCount = 1
         package var topology: ProcessorLayout
-        package var processorOptions = ProcessorOptions()
+        package var processorFeatures = ProcessorFeatures()
         package var boot: BootSource
         /// In the order in which each kind's slots are filled.
         package var devices: [SlotDevice] = []
@@ -98,13 +98,12 @@ package final class MicroVM: Machine {
         var transports: [VirtioMMIOTransport] = []
         for (slot, device) in zip(slots, slotDevices) {
             let base = GuestAddress(UInt64(slot.base))
-            guard let range = GuestRange(base: base, size: VirtioMMIOTransport.size) else { continue }
             let transport = try building {
                 VirtioMMIOTransport(
                     device: device, memory: memory, base: base, interrupt: try machine.interruptLine(slot.interrupt),
                     doorbells: machine, logger: logger)
             }
-            try building { try mmio.insert(transport, at: range) }
+            try mmio.insert(transport, at: base.value, size: VirtioMMIOTransport.size)
             transports.append(transport)
         }
         let processors = try board.makeProcessors()
@@ -117,12 +116,7 @@ package final class MicroVM: Machine {
         self.processors = processors
         self.transports = transports
         self.link = link
-        // A device's request holds the virtual CPUs before its consequence is decided elsewhere.
-        let group = group
-        link.connect { [weak group] request in
-            group?.requestHold()
-            onRequest(request)
-        }
+        link.connect(to: group, onRequest)
     }
 
     /// Starts the threads of the virtual CPUs, which wait for `release`.
@@ -142,11 +136,7 @@ package final class MicroVM: Machine {
     ///
     /// - Returns: false if a virtual CPU did not stop in time; the guest then goes on.
     package func hold() -> Bool {
-        guard group.hold() else {
-            // Those that did stop must not stand still while the others go on.
-            group.release()
-            return false
-        }
+        guard group.holdOrRelease() else { return false }
         for transport in transports { transport.device.pause() }
         return true
     }

@@ -100,6 +100,18 @@ package final class ProcessorGroup: Sendable {
         return state.wait(milliseconds: milliseconds) { $0.parkedCount >= count ? true : nil } ?? false
     }
 
+    /// Parks the virtual CPUs, or lets all of them go on if one did not come back in time: those that did must not stand still
+    /// meanwhile.
+    ///
+    /// - Returns: false if they go on.
+    func holdOrRelease() -> Bool {
+        guard hold() else {
+            release()
+            return false
+        }
+        return true
+    }
+
     /// Ends the threads and waits for them.
     package func end() {
         state.update { $0.goal = .ended }

@@ -12,8 +12,14 @@ final class RequestLink: Sendable {
 
     private let state = Mutex(State())
 
-    func connect(_ target: @escaping @Sendable (GuestRequest) -> Void) {
-        state.withLock { $0.target = target }
+    /// Closes the way: a request holds the virtual CPUs before its consequence is decided elsewhere.
+    func connect(to group: ProcessorGroup, _ onRequest: @escaping @Sendable (GuestRequest) -> Void) {
+        state.withLock { state in
+            state.target = { [weak group] request in
+                group?.requestHold()
+                onRequest(request)
+            }
+        }
     }
 
     func send(_ request: GuestRequest) {

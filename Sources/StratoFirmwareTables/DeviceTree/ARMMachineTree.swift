@@ -76,6 +76,11 @@ package struct ARMMachineTree: Sendable, Equatable {
             self.windows = windows
             self.firstInterrupt = firstInterrupt
         }
+
+        /// The number of the last bus that configuration space has room for.
+        var lastBus: UInt8 {
+            UInt8(clamping: max(1, configurationSpace.size / MCFG.Window.bytesPerBus) - 1)
+        }
     }
 
     package var processors: [Processor]
@@ -383,15 +388,14 @@ package struct ARMMachineTree: Sendable, Equatable {
     }
 
     private func node(of host: PCIHost) -> DeviceTree.Node {
-        let lastBus = UInt32(clamping: max(1, host.configurationSpace.size >> 20) - 1)
-        return DeviceTree.Node(name("pcie", host.configurationSpace.base)) {
+        DeviceTree.Node(name("pcie", host.configurationSpace.base)) {
             DeviceTree.Property("compatible", "pci-host-ecam-generic")
             DeviceTree.Property("device_type", "pci")
             DeviceTree.Property("#address-cells", 3)
             DeviceTree.Property("#size-cells", 2)
             DeviceTree.Property("#interrupt-cells", 1)
             DeviceTree.Property("reg", .address(host.configurationSpace.base), .size(host.configurationSpace.size))
-            DeviceTree.Property("bus-range", 0, .cell(lastBus))
+            DeviceTree.Property("bus-range", 0, .cell(UInt32(host.lastBus)))
             DeviceTree.Property("linux,pci-domain", 0)
             DeviceTree.Property("dma-coherent")
             DeviceTree.Property("ranges", ranges(of: host))

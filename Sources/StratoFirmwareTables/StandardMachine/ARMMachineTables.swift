@@ -233,8 +233,7 @@ extension ASL {
     }
 
     private static func hostBridge(_ host: ARMMachineTree.PCIHost) -> Device {
-        let buses = host.configurationSpace.size / MCFG.Window.bytesPerBus
-        return Device("PCI0") {
+        Device("PCI0") {
             Name("_HID", .eisaID("PNP0A08"))
             Name("_CID", .eisaID("PNP0A03"))
             Name("_SEG", 0)
@@ -244,7 +243,7 @@ extension ASL {
             Name(
                 "_CRS",
                 .resourceTemplate {
-                    WordBusNumber(0...UInt8(clamping: max(1, buses) - 1))
+                    WordBusNumber(0...host.lastBus)
                     DWordIO(0...(UInt32(clamping: max(1, host.ports.size)) - 1), inMemoryAt: UInt32(clamping: host.ports.base))
                     for window in host.windows {
                         memoryWindow(window)

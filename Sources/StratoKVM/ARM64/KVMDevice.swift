@@ -59,18 +59,9 @@ struct KVMDevice: ~Copyable {
         return value
     }
 
-    /// Whether this KVM knows an attribute.
-    func has(_ group: Int32, _ attribute: UInt64) -> Bool {
-        unsafe transfer(CSL_KVM_HAS_DEVICE_ATTR.rawValue, group, attribute, nil) == 0
-    }
-
     @unsafe
     private func transfer(_ request: UInt, _ group: Int32, _ attribute: UInt64, _ value: UnsafeMutableRawPointer?) -> Int32 {
-        var structure = kvm_device_attr()
-        structure.group = UInt32(bitPattern: group)
-        structure.attr = attribute
-        structure.addr = UInt64(UInt(bitPattern: value))
-        return unsafe csl_ioctl_pointer(descriptor.number, request, &structure)
+        unsafe transferAttribute(descriptor.number, request, group, attribute, value)
     }
 
     private func check(_ result: Int32, _ attempt: String) throws(KVMError) {
@@ -79,5 +70,17 @@ struct KVMDevice: ~Copyable {
             try LinuxError.check(result, "ioctl")
         }
     }
+}
+
+/// Reads or sets an attribute of a device or a virtual CPU (api.rst, 4.80).
+@unsafe
+func transferAttribute(
+    _ descriptor: Int32, _ request: UInt, _ group: Int32, _ attribute: UInt64, _ value: UnsafeMutableRawPointer?
+) -> Int32 {
+    var structure = kvm_device_attr()
+    structure.group = UInt32(bitPattern: group)
+    structure.attr = attribute
+    structure.addr = UInt64(UInt(bitPattern: value))
+    return unsafe csl_ioctl_pointer(descriptor, request, &structure)
 }
 #endif

@@ -16,17 +16,6 @@ package struct ProcessorStart: Sendable, Equatable {
     }
 }
 
-/// What a virtual CPU can do that is not there by itself.
-package struct ProcessorFeatures: Sendable, Equatable {
-    /// The performance monitors.
-    package var hasPMU = false
-
-    /// The scalable vector extension.
-    package var hasSVE = false
-
-    package init() {}
-}
-
 extension KVMProcessor {
     /// EL1 with its own stack pointer, and every interrupt masked (Arm ARM, C5.2.19): how a kernel is entered.
     private static let initialState: UInt64 = 0x3C5
@@ -100,11 +89,8 @@ extension KVMProcessor {
 
     @unsafe
     private func setAttribute(_ group: Int32, _ attribute: Int32, _ value: UnsafeMutableRawPointer?) -> Int32 {
-        var structure = kvm_device_attr()
-        structure.group = UInt32(bitPattern: group)
-        structure.attr = UInt64(UInt32(bitPattern: attribute))
-        structure.addr = UInt64(UInt(bitPattern: value))
-        return unsafe csl_ioctl_pointer(number, CSL_KVM_SET_DEVICE_ATTR.rawValue, &structure)
+        unsafe transferAttribute(
+            number, CSL_KVM_SET_DEVICE_ATTR.rawValue, group, UInt64(UInt32(bitPattern: attribute)), value)
     }
 
     /// Sets every register that a boot protocol has a say in.

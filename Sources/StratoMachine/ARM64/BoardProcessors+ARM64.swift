@@ -67,20 +67,16 @@ final class BoardProcessors: Sendable {
     /// - Parameters:
     ///   - machine: made by `makeMachine` with the same number.
     ///   - count: how many.
-    ///   - options: what they can do.
+    ///   - features: what they can do.
     ///   - highRedistributorBase: as given to `makeMachine`.
     /// - Throws: `MachineError`.
     init(
-        _ machine: KVMVirtualMachine, count: Int, options: ProcessorOptions, highRedistributorBase: UInt64
+        _ machine: KVMVirtualMachine, count: Int, features: ProcessorFeatures, highRedistributorBase: UInt64
     ) throws(MachineError) {
-        var features = ProcessorFeatures()
-        features.hasPMU = options.hasPMU
-        features.hasSVE = options.hasSVE
-        let wanted = features
         let processors = try building {
             try (0..<count).map { index in
                 let processor = try machine.makeProcessor(index: index)
-                try processor.reset(isPoweredOff: index > 0, features: wanted)
+                try processor.reset(isPoweredOff: index > 0, features: features)
                 return processor
             }
         }
@@ -91,10 +87,10 @@ final class BoardProcessors: Sendable {
         controller = try building { try KVMInterruptController(machine: machine, layout: layout) }
         try building {
             for processor in processors {
-                try processor.finalize(wanted, monitorInterrupt: BoardProcessors.monitorInterrupt)
+                try processor.finalize(features, monitorInterrupt: BoardProcessors.monitorInterrupt)
             }
         }
-        self.features = wanted
+        self.features = features
         self.layout = layout
         self.processors = processors
     }
@@ -110,7 +106,7 @@ final class BoardProcessors: Sendable {
                     socket: place.socket, cluster: place.cluster, core: place.core, thread: place.thread))
         }
         var tree = ARMMachineTree(
-            processors: descriptions, memory: memory.map { PhysicalRange(base: $0.base.value, size: $0.size) },
+            processors: descriptions, memory: memory.map(PhysicalRange.init),
             interruptController: ARMMachineTree.InterruptController(
                 distributor: PhysicalRange(base: layout.distributor, size: KVMInterruptController.distributorSize),
                 redistributors: layout.redistributors.map {

@@ -9,12 +9,6 @@ internal import StratoVirtio
 /// What a microVM on aarch64 has beside its virtio slots: a GICv3 with its translation service and the architected timer in
 /// KVM, a PL011, a PL031, and PSCI for all that has to do with power.
 package final class MicroVMBoard: Sendable {
-    /// A virtio-mmio register block and its interrupt.
-    package struct Slot: Sendable, Equatable {
-        package let base: UInt32
-        package let interrupt: UInt32
-    }
-
     /// Addresses of the board, and shared interrupts.
     enum Layout {
         static let virtioBase: UInt32 = 0x0A00_0000
@@ -25,15 +19,6 @@ package final class MicroVMBoard: Sendable {
 
     /// Interrupts 32...191 are the virtio devices'.
     package static let slotCount = 160
-
-    private static let slotSize = UInt32(VirtioMMIOTransport.size)
-
-    /// The slot at a position, 0..<`slotCount`.
-    package static func slot(_ position: Int) -> Slot {
-        Slot(
-            base: Layout.virtioBase + UInt32(position) * slotSize,
-            interrupt: Layout.firstVirtioInterrupt + UInt32(position))
-    }
 
     /// Where RAM of a given size lies.
     ///
@@ -79,7 +64,7 @@ package final class MicroVMBoard: Sendable {
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
         processorSet = try BoardProcessors(
-            machine, count: description.processorCount, options: description.processorOptions,
+            machine, count: description.processorCount, features: description.processorFeatures,
             highRedistributorBase: Layout.highRedistributorBase)
         peripherals = try ARMPeripherals(
             machine, serialBackend: description.serialBackend,
@@ -89,7 +74,7 @@ package final class MicroVMBoard: Sendable {
         peripherals.describe(in: &tree)
         tree.virtioDevices = slots.map { slot in
             ARMMachineTree.Device(
-                registers: PhysicalRange(base: UInt64(slot.base), size: UInt64(MicroVMBoard.slotSize)),
+                registers: PhysicalRange(base: UInt64(slot.base), size: UInt64(Slot.size)),
                 interrupt: slot.interrupt)
         }
         tree.commandLine = description.boot.commandLine
@@ -97,8 +82,8 @@ package final class MicroVMBoard: Sendable {
         let finishedTree = tree
         boot = try building {
             LinuxBoot(
-                kernel: try BootFile(option: "-kernel", opening: source.kernelPath),
-                ramdisk: try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) },
+                kernel: try source.openKernel(),
+                ramdisk: try source.openInitialRamdisk(),
                 tree: finishedTree, seed: BoardProcessors.randomSeed)
         }
         self.machine = machine

@@ -60,13 +60,12 @@ package final class StandardBoard: Sendable {
 
     /// Who starts the system.
     private enum Start {
-        case firmware(FirmwareStart)
+        case firmware(BoardFirmware)
         case kernel(LinuxBoot)
     }
 
-    private struct FirmwareStart {
-        let configuration: FirmwareConfiguration
-        let flash: [PFlash]
+    private var firmware: BoardFirmware? {
+        if case .firmware(let firmware) = start { firmware } else { nil }
     }
 
     /// Makes the virtual machine, so that all of the board's addresses are ones that it has.
@@ -104,7 +103,7 @@ package final class StandardBoard: Sendable {
         logger: Logger, onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws(MachineError) {
         processorSet = try BoardProcessors(
-            machine, count: description.processorCount, options: description.processorOptions,
+            machine, count: description.processorCount, features: description.processorFeatures,
             highRedistributorBase: Layout.highRedistributorBase)
         messages = KVMMessageInterrupts(machine: machine)
         let router = try building {
@@ -137,27 +136,23 @@ package final class StandardBoard: Sendable {
         var tree = processorSet.tree(topology: description.topology, memory: machine.memory.ranges)
         peripherals.describe(in: &tree)
         tree.pci = StandardBoard.treeOfPCI(windows)
-        if let firmware = description.firmware {
-            let start = try StandardBoard.makeFirmware(
-                firmware, description, machine, mmio: mmio, loop: loop, logger: logger)
-            tree.flash = start.flash.map { PhysicalRange(base: $0.range.base.value, size: $0.range.size) }
+        if let images = description.firmware {
+            let firmware = try StandardBoard.makeFirmware(
+                images, description, machine, mmio: mmio, loop: loop, logger: logger)
+            tree.flash = firmware.flash.map { PhysicalRange($0.range) }
             tree.firmwareConfiguration = PhysicalRange(
                 base: Layout.firmwareConfigurationBase, size: FirmwareConfigurationRegisters.size)
-            try StandardBoard.addTables(of: tree, to: start.configuration)
-            self.start = .firmware(start)
+            try StandardBoard.addTables(of: tree, to: firmware.configuration)
+            start = .firmware(firmware)
         } else {
-            guard let source = description.boot else {
-                throw MachineError(
-                    "-kernel: without firmware the standard machine starts a kernel; add -kernel FILE, or -drive "
-                        + "file=CODE,if=pflash,unit=0,readonly=on")
-            }
+            let source = try description.bootWithoutFirmware
             tree.commandLine = source.commandLine
             let finishedTree = tree
             start = .kernel(
                 try building {
                     LinuxBoot(
-                        kernel: try BootFile(option: "-kernel", opening: source.kernelPath),
-                        ramdisk: try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) },
+                        kernel: try source.openKernel(),
+                        ramdisk: try source.openInitialRamdisk(),
                         tree: finishedTree, seed: BoardProcessors.randomSeed)
                 })
         }
@@ -169,7 +164,7 @@ package final class StandardBoard: Sendable {
         ARMMachineTree.PCIHost(
             configurationSpace: PhysicalRange(base: Layout.configurationSpace, size: Layout.configurationSpaceSize),
             ports: PhysicalRange(base: Layout.portWindowBase, size: Layout.portWindowSize),
-            windows: windows.map { PhysicalRange(base: $0.base.value, size: $0.size) },
+            windows: windows.map(PhysicalRange.init),
             firstInterrupt: Layout.pciInterrupts.lowerBound)
     }
 
@@ -178,8 +173,8 @@ package final class StandardBoard: Sendable {
     private static func makeFirmware(
         _ firmware: StandardVM.Firmware, _ description: StandardVM.Description, _ machine: KVMVirtualMachine, mmio: Bus,
         loop: EventLoop, logger: Logger
-    ) throws(MachineError) -> FirmwareStart {
-        var flash: [PFlash] = []
+    ) throws(MachineError) -> BoardFirmware {
+        var made = BoardFirmware(memory: machine.memory, logger: logger)
         let storages: [(FlashUnit, any FlashStorage)] = [
             (.code, firmware.code), (.variables, firmware.variables ?? EphemeralFlash()),
         ]
@@ -188,33 +183,13 @@ package final class StandardBoard: Sendable {
             guard let range = GuestRange(base: GuestAddress(base), size: storage.size) else {
                 throw MachineError("-drive if=pflash,unit=\(unit.rawValue): \(storage.name) is empty")
             }
-            let bank = try building {
-                let contents = try GuestMemory([range])
-                return try PFlash(
-                    unit: unit, geometry: .virt, contents: contents, storage: storage,
-                    mapping: FlashSlot(try machine.makeReadOnlyMemory(contents)), loop: loop, logger: logger)
-            }
-            try building { try mmio.insert(bank, at: range) }
-            flash.append(bank)
+            try made.addBank(unit, storage, geometry: .virt, in: range, machine, mmio: mmio, loop: loop, logger: logger)
         }
-        let configuration = FirmwareConfiguration(memory: machine.memory, logger: logger)
         try mmio.insert(
-            FirmwareConfigurationRegisters(configuration), at: Layout.firmwareConfigurationBase,
+            FirmwareConfigurationRegisters(made.configuration), at: Layout.firmwareConfigurationBase,
             size: FirmwareConfigurationRegisters.size)
-        let count = UInt16(clamping: description.processorCount)
-        let memory = machine.memory.ranges.map { PhysicalRange(base: $0.base.value, size: $0.size) }
-        try building {
-            let identity = try description.identity.table(
-                topology: description.topology, ranges: memory, hasFirmware: true
-            ).files()
-            try configuration.set(.processorCount, number: count)
-            try configuration.set(.maximumProcessorCount, number: count)
-            if let uuid = description.identity.system.uuid { try configuration.set(.uuid, uuid) }
-            try configuration.addFile(SMBIOSTable.structuresName, identity.structures)
-            try configuration.addFile(SMBIOSTable.entryPointName, identity.entryPoint)
-        }
-        if let boot = description.boot { try configuration.offer(boot) }
-        return FirmwareStart(configuration: configuration, flash: flash)
+        try made.describe(description, memory: machine.memory.ranges.map(PhysicalRange.init))
+        return made
     }
 
     /// Offers the machine's ACPI tables, which take the device tree's place for the system that is started.
@@ -236,10 +211,7 @@ package final class StandardBoard: Sendable {
     ///
     /// - Throws: `MachineError`.
     func offerBootOrder(_ paths: [String]) throws(MachineError) {
-        guard case .firmware(let firmware) = start, !paths.isEmpty else { return }
-        try building {
-            try firmware.configuration.addFile(FirmwareDevicePath.fileName, FirmwareDevicePath.file(paths))
-        }
+        try firmware?.offerBootOrder(paths)
     }
 
     /// Firmware reads of the tree what the machine has, at the start of RAM.
@@ -276,10 +248,7 @@ package final class StandardBoard: Sendable {
         pci.reset()
         peripherals.reset()
         eventDevice.reset()
-        if case .firmware(let firmware) = start {
-            firmware.configuration.reset()
-            for bank in firmware.flash { bank.reset() }
-        }
+        firmware?.reset()
         try processorSet.reset()
         try load(into: processors)
     }
@@ -287,14 +256,11 @@ package final class StandardBoard: Sendable {
     // MARK: Life cycle
 
     /// What the devices of the board have written outlives the host when this returns.
-    func settle() {
-        guard case .firmware(let firmware) = start else { return }
-        for bank in firmware.flash { bank.flushOrLog() }
-    }
+    func settle() { firmware?.settle() }
 
     /// Tells the guest that its power button was pressed; false without firmware, as the button is ACPI's.
     func pressPowerButton() -> Bool {
-        guard case .firmware = start else { return false }
+        guard firmware != nil else { return false }
         eventDevice.raise(.powerButton)
         return true
     }

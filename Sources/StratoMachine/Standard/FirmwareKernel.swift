@@ -28,8 +28,8 @@ extension FirmwareConfiguration {
     ///
     /// - Throws: `MachineError` for a file that firmware cannot start.
     func offer(_ source: BootSource) throws(MachineError) {
-        let kernel = try building { try BootFile(option: "-kernel", opening: source.kernelPath) }
-        let ramdisk = try building { try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) } }
+        let kernel = try source.openKernel()
+        let ramdisk = try source.openInitialRamdisk()
         let setupSize = try building { try FirmwareKernelImage.setupSize(of: kernel) }
         if setupSize > 0 {
             try offer(kernel, 0..<setupSize, .setupSize, .setupData)

@@ -26,7 +26,7 @@ package final class StandardVM: Machine {
     package struct Description: Sendable {
         package var processorCount = 1
         package var topology: ProcessorLayout
-        package var processorOptions = ProcessorOptions()
+        package var processorFeatures = ProcessorFeatures()
         /// Started by firmware if there is any, else by the monitor. There is one of the two at least.
         package var boot: BootSource?
         package var firmware: Firmware?
@@ -41,6 +41,18 @@ package final class StandardVM: Machine {
 
         package init(topology: ProcessorLayout) {
             self.topology = topology
+        }
+
+        /// The kernel that the monitor starts where no firmware does.
+        var bootWithoutFirmware: BootSource {
+            get throws(MachineError) {
+                guard let boot else {
+                    throw MachineError(
+                        "-kernel: without firmware the standard machine starts a kernel; add -kernel FILE, or -drive "
+                            + "file=CODE,if=pflash,unit=0,readonly=on")
+                }
+                return boot
+            }
         }
     }
 
@@ -85,11 +97,7 @@ package final class StandardVM: Machine {
         self.memory = memory
         self.board = board
         self.link = link
-        let group = group
-        link.connect { [weak group] request in
-            group?.requestHold()
-            onRequest(request)
-        }
+        link.connect(to: group, onRequest)
     }
 
     // MARK: Devices
@@ -125,11 +133,7 @@ package final class StandardVM: Machine {
     }
 
     package func hold() -> Bool {
-        guard group.hold() else {
-            // Those that did stop must not stand still while the others go on.
-            group.release()
-            return false
-        }
+        guard group.holdOrRelease() else { return false }
         board.pci.pause()
         board.settle()
         return true

@@ -22,7 +22,7 @@ struct MemoryWindows: Sendable, Equatable {
         }
         self.low = low
         let end = UInt64(1) << UInt64(addressBits)
-        let ramEnd = max(memory.ranges.last.map { $0.last.value &+ 1 } ?? 0, Layout.highMemoryBase)
+        let ramEnd = max(memory.ranges.last.map { $0.last.value &+ 1 } ?? 0, PCMemory.highBase)
         let base = (ramEnd + Layout.highWindowAlignment - 1) & ~(Layout.highWindowAlignment - 1)
         high = base < end ? GuestRange(base: GuestAddress(base), size: end - base) : nil
     }

@@ -10,25 +10,14 @@ internal import StratoVirtio
 /// What a microVM on x86_64 has beside its virtio slots: the interrupt controllers and the timer in KVM, a 16550A, a
 /// keyboard controller that can only reset, and the registers that ACPI without fixed hardware is made of.
 package final class MicroVMBoard: Sendable {
-    /// A virtio-mmio register block and its interrupt.
-    package struct Slot: Sendable, Equatable {
-        package let base: UInt32
-        package let interrupt: UInt32
-    }
-
     /// Addresses of the board. RAM leaves the last gibibyte below 4 GiB to devices.
     enum Layout {
         static let lowMemoryEnd: UInt64 = 0xC000_0000
-        static let highMemoryBase: UInt64 = 0x1_0000_0000
         static let eventDeviceBase: UInt32 = 0xF000_0000
         static let virtioBase: UInt32 = 0xF010_0000
-        static let serialPort: UInt16 = 0x3F8
-        /// The serial port's scratch register.
-        static let bootMarkerPort: UInt16 = 0x3FF
         static let sleepControlPort: UInt16 = 0xCE9
         static let sleepStatusPort: UInt16 = 0xCEA
 
-        static let serialInterrupt: UInt32 = 4
         static let firstVirtioInterrupt: UInt32 = 5
         /// Above the interrupts that StratoVirt gives to virtio devices, and the first that ISA devices never had.
         static let eventDeviceInterrupt: UInt32 = 16
@@ -37,29 +26,13 @@ package final class MicroVMBoard: Sendable {
     /// Interrupts 5...15 are the virtio devices'.
     package static let slotCount = 11
 
-    private static let slotSize = UInt32(VirtioMMIOTransport.size)
-
-    /// The slot at a position, 0..<`slotCount`.
-    package static func slot(_ position: Int) -> Slot {
-        Slot(
-            base: Layout.virtioBase + UInt32(position) * slotSize,
-            interrupt: Layout.firstVirtioInterrupt + UInt32(position))
-    }
-
     /// Where RAM of a given size lies.
     ///
     /// - Parameter size: in bytes, a multiple of 4 KiB.
     /// - Returns: one range, or two with the gap for devices between them.
     /// - Throws: `MachineError` if the size is not one that a machine can have.
     package static func memoryRanges(_ size: UInt64) throws(MachineError) -> [GuestRange] {
-        let low = min(size, Layout.lowMemoryEnd)
-        let candidates = [
-            GuestRange(base: GuestAddress(0), size: low),
-            GuestRange(base: GuestAddress(Layout.highMemoryBase), size: size - low),
-        ]
-        let ranges = candidates.compactMap { $0 }
-        guard !ranges.isEmpty else { throw MachineError("-m: a machine needs memory") }
-        return ranges
+        try PCMemory.ranges(size, lowEnd: Layout.lowMemoryEnd)
     }
 
     private let machine: KVMVirtualMachine
@@ -99,49 +72,31 @@ package final class MicroVMBoard: Sendable {
 
         try building { try machine.makeInterruptController() }
         let markers = description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil
-        var serial: Serial16550?
-        if let backend = description.serialBackend {
-            let line = try building { try machine.interruptLine(Layout.serialInterrupt) }
-            var onScratchWrite: (@Sendable (UInt8) -> Void)?
-            if let markers { onScratchWrite = { value in markers.mark(value) } }
-            let device = Serial16550(interrupt: line, backend: backend, onScratchWrite: onScratchWrite)
-            try MicroVMBoard.insert(device, ports, UInt64(Layout.serialPort), Serial16550.registerCount)
-            serial = device
-        } else if let markers {
-            try MicroVMBoard.insert(markers, ports, UInt64(Layout.bootMarkerPort), 1)
-        }
+        serial = try PCSerialPort.make(machine, description.serialBackend, markers, ports)
         keyboard = I8042 { onRequest(.reset) }
-        try MicroVMBoard.insert(keyboard, ports, I8042.basePort, I8042.portCount)
+        try ports.insert(keyboard, at: I8042.basePort, size: I8042.portCount)
         var tables: MicroVMTables?
         var eventDevice: GenericEventDevice?
         if description.hasACPI {
             let sleep = SleepControl { onRequest(.powerOff) }
-            try MicroVMBoard.insert(sleep, ports, UInt64(Layout.sleepControlPort), SleepControl.registerCount)
+            try ports.insert(sleep, at: UInt64(Layout.sleepControlPort), size: SleepControl.registerCount)
             let line = try building { try machine.interruptLine(Layout.eventDeviceInterrupt) }
             let device = GenericEventDevice(interrupt: line)
-            try MicroVMBoard.insert(device, mmio, UInt64(Layout.eventDeviceBase), GenericEventDevice.registerSize)
+            try mmio.insert(device, at: UInt64(Layout.eventDeviceBase), size: GenericEventDevice.registerSize)
             eventDevice = device
             tables = MicroVMBoard.acpiTables(apicIDs, slots, hasSerialPort: serial != nil)
         }
         self.machine = machine
         self.processorSet = processorSet
-        self.serial = serial
         self.eventDevice = eventDevice
         boot = try building {
             let source = description.boot
             return try LinuxBoot(
-                microVM: try BootFile(option: "-kernel", opening: source.kernelPath),
-                ramdisk: try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) },
+                microVM: try source.openKernel(),
+                ramdisk: try source.openInitialRamdisk(),
                 commandLine: MicroVMBoard.commandLine(source.commandLine, slots),
                 apicIDs: apicIDs, acpi: tables)
         }
-    }
-
-    private static func insert(_ device: any BusDevice, _ bus: Bus, _ base: UInt64, _ size: UInt64) throws(MachineError) {
-        guard let range = GuestRange(base: GuestAddress(base), size: size) else {
-            throw MachineError("no range of \(size) bytes at \(base)")
-        }
-        try building { try bus.insert(device, at: range) }
     }
 
     /// A kernel without ACPI finds its devices by these parameters; one with ACPI has them bound already, and says busy.
@@ -149,7 +104,7 @@ package final class MicroVMBoard: Sendable {
         var line = given
         for slot in slots {
             if !line.isEmpty { line += " " }
-            line += "virtio_mmio.device=\(slotSize)@0x\(String(slot.base, radix: 16)):\(slot.interrupt)"
+            line += "virtio_mmio.device=\(Slot.size)@0x\(String(slot.base, radix: 16)):\(slot.interrupt)"
         }
         return line
     }
@@ -161,10 +116,10 @@ package final class MicroVMBoard: Sendable {
                 base: Layout.eventDeviceBase, interrupt: Layout.eventDeviceInterrupt),
             sleepControlPort: Layout.sleepControlPort, sleepStatusPort: Layout.sleepStatusPort)
         tables.virtioDevices = slots.map { slot in
-            MicroVMTables.VirtioDevice(base: slot.base, size: MicroVMBoard.slotSize, interrupt: slot.interrupt)
+            MicroVMTables.VirtioDevice(base: slot.base, size: Slot.size, interrupt: slot.interrupt)
         }
         if hasSerialPort {
-            tables.serialPort = MicroVMTables.SerialPort(port: Layout.serialPort, interrupt: Layout.serialInterrupt)
+            tables.serialPort = MicroVMTables.SerialPort(port: PCSerialPort.base, interrupt: PCSerialPort.interrupt)
         }
         return tables
     }

@@ -13,7 +13,6 @@ package final class StandardBoard: Sendable {
     /// Addresses of the board. Below 4 GiB the upper half belongs to devices.
     enum Layout {
         static let lowMemoryEnd: UInt64 = 0x8000_0000
-        static let highMemoryBase: UInt64 = 0x1_0000_0000
 
         /// Where memory-mapped configuration space is, until firmware moves it, and how many buses it has.
         static let configurationSpace: UInt64 = 0xB000_0000
@@ -35,13 +34,10 @@ package final class StandardBoard: Sendable {
         /// Where the first processor starts in real mode on a PC: a copy of the end of the firmware.
         static let firmwareShadow: UInt64 = 0xE_0000
 
-        static let serialPort: UInt16 = 0x3F8
-        static let bootMarkerPort: UInt16 = 0x3FF
         static let sleepControlPort: UInt16 = 0xCE9
         static let sleepStatusPort: UInt16 = 0xCEA
         static let powerManagementPort: UInt16 = 0x600
 
-        static let serialInterrupt: UInt32 = 4
         static let pciInterrupts: ClosedRange<UInt32> = 16...19
         /// The first that neither ISA nor PCI has.
         static let eventDeviceInterrupt: UInt32 = 20
@@ -56,14 +52,7 @@ package final class StandardBoard: Sendable {
     /// - Returns: one range, or two with the gap for devices between them.
     /// - Throws: `MachineError` if the size is not one that a machine can have.
     package static func memoryRanges(_ size: UInt64) throws(MachineError) -> [GuestRange] {
-        let low = min(size, Layout.lowMemoryEnd)
-        let candidates = [
-            GuestRange(base: GuestAddress(0), size: low),
-            GuestRange(base: GuestAddress(Layout.highMemoryBase), size: size - low),
-        ]
-        let ranges = candidates.compactMap { $0 }
-        guard !ranges.isEmpty else { throw MachineError("-m: a machine needs memory") }
-        return ranges
+        try PCMemory.ranges(size, lowEnd: Layout.lowMemoryEnd)
     }
 
     let pci: PCIHostBridge
@@ -82,14 +71,13 @@ package final class StandardBoard: Sendable {
 
     /// Who starts the system.
     private enum Start {
-        case firmware(FirmwareStart)
+        case firmware(BoardFirmware)
         /// The monitor, which places the functions of PCI as well.
         case kernel(LinuxBoot, PCIResourceAssignment)
     }
 
-    private struct FirmwareStart {
-        let configuration: FirmwareConfiguration
-        let flash: [PFlash]
+    private var firmware: BoardFirmware? {
+        if case .firmware(let firmware) = start { firmware } else { nil }
     }
 
     /// Makes the virtual machine that the board is built in.
@@ -128,7 +116,7 @@ package final class StandardBoard: Sendable {
             memory: mmio, ports: ports, apertures: windows.apertures, interrupts: router, logger: logger)
 
         let markers = description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil
-        serial = try StandardBoard.makeSerialPort(machine, description.serialBackend, markers, ports)
+        serial = try PCSerialPort.make(machine, description.serialBackend, markers, ports)
         let keyboard = I8042 { onRequest(.reset) }
         try ports.insert(keyboard, at: I8042.basePort, size: I8042.portCount)
         resetControl = ResetControl { onRequest(.reset) }
@@ -169,22 +157,6 @@ package final class StandardBoard: Sendable {
         }
     }
 
-    private static func makeSerialPort(
-        _ machine: KVMVirtualMachine, _ backend: (any CharacterBackend)?, _ markers: BootMarkers?, _ ports: Bus
-    ) throws(MachineError) -> Serial16550? {
-        guard let backend else {
-            if let markers { try ports.insert(markers, at: UInt64(Layout.bootMarkerPort), size: 1) }
-            return nil
-        }
-        var onScratchWrite: (@Sendable (UInt8) -> Void)?
-        if let markers { onScratchWrite = { value in markers.mark(value) } }
-        let device = Serial16550(
-            interrupt: try building { try machine.interruptLine(Layout.serialInterrupt) }, backend: backend,
-            onScratchWrite: onScratchWrite)
-        try ports.insert(device, at: UInt64(Layout.serialPort), size: Serial16550.registerCount)
-        return device
-    }
-
     private static func insertChipSet(
         _ pci: PCIHostBridge, powerManagement: PowerManagementBlock, _ tables: StandardTables, hasFirmware: Bool,
         logger: Logger, onRequest: @escaping @Sendable (GuestRequest) -> Void
@@ -212,8 +184,8 @@ package final class StandardBoard: Sendable {
     private static func makeFirmware(
         _ firmware: StandardVM.Firmware, _ description: StandardVM.Description, _ machine: KVMVirtualMachine,
         _ processorSet: BoardProcessors, _ tables: StandardTables, ports: Bus, mmio: Bus, loop: EventLoop, logger: Logger
-    ) throws(MachineError) -> FirmwareStart {
-        var flash: [PFlash] = []
+    ) throws(MachineError) -> BoardFirmware {
+        var made = BoardFirmware(memory: machine.memory, logger: logger)
         var end = Layout.flashEnd
         for (unit, storage) in [(FlashUnit.code, firmware.code), (.variables, firmware.variables)] {
             guard let storage else { continue }
@@ -224,41 +196,25 @@ package final class StandardBoard: Sendable {
                     "-drive if=pflash,unit=\(unit.rawValue): \(storage.name) has \(storage.size) bytes, and of the "
                         + "\(Layout.flashRoom >> 20) MiB below 4 GiB \(room) are left")
             }
-            let bank = try building {
-                let contents = try GuestMemory([range])
-                return try PFlash(
-                    unit: unit, geometry: .pc, contents: contents, storage: storage,
-                    mapping: FlashSlot(try machine.makeReadOnlyMemory(contents)), loop: loop, logger: logger)
-            }
-            if unit == .code { try checkResetVector(bank, named: storage.name) }
-            try building { try mmio.insert(bank, at: range) }
-            flash.append(bank)
+            try made.addBank(unit, storage, geometry: .pc, in: range, machine, mmio: mmio, loop: loop, logger: logger)
+            if unit == .code, let bank = made.flash.first { try checkResetVector(bank, named: storage.name) }
             end = range.base.value
         }
-        let configuration = FirmwareConfiguration(memory: machine.memory, logger: logger)
+        let configuration = made.configuration
         try ports.insert(
             FirmwareConfigurationPorts(configuration), at: FirmwareConfigurationPorts.basePort,
             size: FirmwareConfigurationPorts.portCount)
-        let count = UInt16(clamping: description.processorCount)
-        let memory = machine.memory.ranges.map { PhysicalRange(base: $0.base.value, size: $0.size) }
-        let identity = try building {
-            try description.identity.table(topology: description.topology, ranges: memory, hasFirmware: true).files()
-        }
+        let memory = machine.memory.ranges.map(PhysicalRange.init)
         try building {
-            try configuration.set(.processorCount, number: count)
-            try configuration.set(.maximumProcessorCount, number: count)
-            if let uuid = description.identity.system.uuid { try configuration.set(.uuid, uuid) }
             try configuration.addFile(
                 E820Table.fileName, try E820Table(memory.map { E820Table.Entry($0, .memory) }).encode())
-            try configuration.addFile(SMBIOSTable.structuresName, identity.structures)
-            try configuration.addFile(SMBIOSTable.entryPointName, identity.entryPoint)
             let size = try tables.description().files().tables.count
             try configuration.addBuiltFiles(
                 [ACPITableFiles.tablesName, ACPITableFiles.pointerName, ACPITableFiles.loaderName],
                 build: { tables.files(size: size) })
         }
-        if let boot = description.boot { try configuration.offer(boot) }
-        return FirmwareStart(configuration: configuration, flash: flash)
+        try made.describe(description, memory: memory)
+        return made
     }
 
     /// A PC's first instruction is in the last 16 bytes (Intel SDM, volume 3A, 9.1.4).
@@ -279,10 +235,7 @@ package final class StandardBoard: Sendable {
     ///
     /// - Throws: `MachineError`.
     func offerBootOrder(_ paths: [String]) throws(MachineError) {
-        guard case .firmware(let firmware) = start, !paths.isEmpty else { return }
-        try building {
-            try firmware.configuration.addFile(FirmwareDevicePath.fileName, FirmwareDevicePath.file(paths))
-        }
+        try firmware?.offerBootOrder(paths)
     }
 
     /// Puts a copy of the firmware's end below 1 MiB.
@@ -302,12 +255,8 @@ package final class StandardBoard: Sendable {
         _ description: StandardVM.Description, _ machine: KVMVirtualMachine, _ processorSet: BoardProcessors,
         _ tables: StandardTables, _ windows: MemoryWindows
     ) throws(MachineError) -> Start {
-        guard let source = description.boot else {
-            throw MachineError(
-                "-kernel: without firmware the standard machine starts a kernel; add -kernel FILE, or -drive "
-                    + "file=CODE,if=pflash,unit=0,readonly=on")
-        }
-        let memory = machine.memory.ranges.map { PhysicalRange(base: $0.base.value, size: $0.size) }
+        let source = try description.bootWithoutFirmware
+        let memory = machine.memory.ranges.map(PhysicalRange.init)
         let boot = try building {
             var placed = try tables.description().place()
             placed += try description.identity.table(
@@ -317,8 +266,8 @@ package final class StandardBoard: Sendable {
             let table = try MPTable(apicIDs: processorSet.apicIDs)
             if table.size <= MPTable.baseMemoryAreaSize { placed.append(try table.place()) }
             var boot = LinuxBoot(
-                kernel: try BootFile(option: "-kernel", opening: source.kernelPath),
-                ramdisk: try source.initialRamdiskPath.map { try BootFile(option: "-initrd", opening: $0) },
+                kernel: try source.openKernel(),
+                ramdisk: try source.openInitialRamdisk(),
                 commandLine: source.commandLine, tables: placed, rsdpAddress: StandardMachineTables.rsdpAddress)
             boot.reservedRanges = [
                 GuestRange(base: GuestAddress(Layout.configurationSpace), size: Layout.configurationSpaceSize)
@@ -334,8 +283,7 @@ package final class StandardBoard: Sendable {
     ///
     /// - Throws: `MachineError`.
     func makeProcessors() throws(MachineError) -> [KVMProcessor] {
-        if case .firmware = start { return try processorSet.make(hasFirmware: true) }
-        return try processorSet.make(hasFirmware: false)
+        try processorSet.make(hasFirmware: firmware != nil)
     }
 
     /// Puts what is started into memory, and gives the boot processor its registers; the others wait for it to start them.
@@ -372,10 +320,7 @@ package final class StandardBoard: Sendable {
         clock.reset()
         eventDevice.reset()
         serial?.reset()
-        if case .firmware(let firmware) = start {
-            firmware.configuration.reset()
-            for bank in firmware.flash { bank.reset() }
-        }
+        firmware?.reset()
         try processorSet.restore(processors)
         try place(processors, isMemoryFresh: false)
     }
@@ -383,10 +328,7 @@ package final class StandardBoard: Sendable {
     // MARK: Life cycle
 
     /// What the devices of the board have written outlives the host when this returns.
-    func settle() {
-        guard case .firmware(let firmware) = start else { return }
-        for bank in firmware.flash { bank.flushOrLog() }
-    }
+    func settle() { firmware?.settle() }
 
     /// Tells the guest that its power button was pressed.
     ///

@@ -14,7 +14,7 @@ final class StandardTables: Sendable {
         typealias Layout = StandardBoard.Layout
         var tables = StandardMachineTables(
             apicIDs: apicIDs, configurationSpace: nil,
-            windows: windows.ranges.map { PhysicalRange(base: $0.base.value, size: $0.size) },
+            windows: windows.ranges.map(PhysicalRange.init),
             eventDevice: EventDeviceDescription(
                 base: Layout.eventDeviceBase, interrupt: Layout.eventDeviceInterrupt))
         tables.powerManagement.base = Layout.powerManagementPort
@@ -22,7 +22,7 @@ final class StandardTables: Sendable {
         tables.sleepControlPort = Layout.sleepControlPort
         tables.sleepStatusPort = Layout.sleepStatusPort
         if hasSerialPort {
-            tables.serialPort = SerialPortDescription(port: Layout.serialPort, interrupt: Layout.serialInterrupt)
+            tables.serialPort = SerialPortDescription(port: PCSerialPort.base, interrupt: PCSerialPort.interrupt)
         }
         if hasFirmware { tables.firmwareConfiguration = StandardMachineTables.FirmwareConfiguration() }
         initial = tables

@@ -1,7 +1,9 @@
+internal import StratoMachine
+
 /// Where a device of a standard machine is on its PCI buses.
 public struct PCIPlacement: Sendable, Hashable {
     /// The bus that root ports, and devices without a bus of their own, are on.
-    public static let rootBus = "pcie.0"
+    public static let rootBus = PCIDeviceDescription.rootBus
 
     /// Device numbers of a bus.
     public static let allowedDevices = 0...31

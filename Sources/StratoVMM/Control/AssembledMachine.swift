@@ -46,12 +46,9 @@ final class AssembledMachine: Sendable {
         let system = try KVMSystem()
         let ranges = try MicroVMBoard.memoryRanges(configuration.memory.size.bytes)
         var description = MicroVM.Description(
-            boot: BootSource(
-                kernelPath: bootLoader.kernel, initialRamdiskPath: bootLoader.initialRamdisk,
-                commandLine: bootLoader.commandLine),
-            topology: configuration.processors.layout)
+            boot: BootSource(bootLoader), topology: configuration.processors.layout)
         description.processorCount = configuration.processors.count
-        description.processorOptions = configuration.processors.options
+        description.processorFeatures = configuration.processors.features
         description.hasACPI = configuration.machine.hasACPI
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.clockLoop = loop
@@ -78,12 +75,9 @@ final class AssembledMachine: Sendable {
         let system = try KVMSystem()
         let ranges = try StandardBoard.memoryRanges(configuration.memory.size.bytes)
         var description = StandardVM.Description(topology: configuration.processors.layout)
-        description.boot = configuration.bootLoader.map { loader in
-            BootSource(
-                kernelPath: loader.kernel, initialRamdiskPath: loader.initialRamdisk, commandLine: loader.commandLine)
-        }
+        description.boot = configuration.bootLoader.map(BootSource.init)
         description.processorCount = configuration.processors.count
-        description.processorOptions = configuration.processors.options
+        description.processorFeatures = configuration.processors.features
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.startTime = startTime
         description.identity = SystemDescription(configuration)
@@ -145,6 +139,12 @@ final class AssembledMachine: Sendable {
     var ioThreads: [IOThreadInfo] { resources.ioThreads }
 }
 
+extension BootSource {
+    fileprivate init(_ loader: LinuxBootLoader) {
+        self.init(kernelPath: loader.kernel, initialRamdiskPath: loader.initialRamdisk, commandLine: loader.commandLine)
+    }
+}
+
 extension GuestMemory.Backing {
     fileprivate init(_ configuration: MemoryConfiguration) {
         self.init()
@@ -156,11 +156,11 @@ extension GuestMemory.Backing {
 }
 
 extension ProcessorConfiguration {
-    var options: ProcessorOptions {
-        var options = ProcessorOptions()
-        options.hasPMU = hasPMU
-        options.hasSVE = hasSVE
-        return options
+    var features: ProcessorFeatures {
+        var features = ProcessorFeatures()
+        features.hasPMU = hasPMU
+        features.hasSVE = hasSVE
+        return features
     }
 
     /// The arrangement; where none was given, cores of one socket, as StratoVirt fills them.

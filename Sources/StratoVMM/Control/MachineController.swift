@@ -112,14 +112,7 @@ package final class MachineController: MachineControl {
             guard machine.hold() else {
                 throw MachineControlError("a virtual CPU did not stop within two seconds; the machine was not reset")
             }
-            do {
-                try machine.reset()
-            } catch {
-                fail("the machine could not be reset: \(error)")
-                throw MachineControlError("\(error)")
-            }
-            emit(.reset(guest: false))
-            if status == .running { machine.release() }
+            try resetHeld(machine, byGuest: false)
         }
     }
 
@@ -210,15 +203,22 @@ package final class MachineController: MachineControl {
             guard machine.hold() else {
                 return fail("a virtual CPU did not stop within two seconds for the reset that the guest asked for")
             }
-            do {
-                try machine.reset()
-            } catch {
-                return fail("the machine could not be reset: \(error)")
-            }
-            emit(.reset(guest: true))
-            // A client may have paused the machine between the guest's request and now.
-            if status == .running { machine.release() }
+            // A failure has ended the machine, and nobody waits for an answer.
+            try? resetHeld(machine, byGuest: true)
         }
+    }
+
+    /// Resets a held machine and lets it go on; the machine ends if that fails.
+    private func resetHeld(_ machine: AssembledMachine, byGuest: Bool) throws(MachineControlError) {
+        do {
+            try machine.reset()
+        } catch {
+            fail("the machine could not be reset: \(error)")
+            throw MachineControlError("\(error)")
+        }
+        emit(.reset(guest: byGuest))
+        // A client may have paused the machine before a guest's request came here.
+        if status == .running { machine.release() }
     }
 
     private func fail(_ reason: String) {
