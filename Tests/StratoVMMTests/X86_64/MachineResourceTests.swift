@@ -46,30 +46,35 @@ struct MachineResourceTests {
         return patience > 0
     }
 
+    /// Starts a machine and resets it a thousand times, and reports what is left behind by that.
+    static func resetAThousandTimes(_ machine: ControlledMachine) throws {
+        try machine.controller.start()
+        var starts: UInt64 = 1
+        report(try MachineResourceTests.wait(for: machine, starts: starts), "the guest does not start")
+        /// Every tenth guest is let come to its end, the others are reset wherever they are.
+        func reset(_ count: Int) throws {
+            for number in 0..<count {
+                let isAwaited = number % 10 == 0
+                if isAwaited { starts = try machine.memory().load(UInt64.self, at: GuestAddress(TinyKernel.results)) + 1 }
+                try machine.controller.reset()
+                guard isAwaited else { continue }
+                report(
+                    try MachineResourceTests.wait(for: machine, starts: starts), "reset \(number) does not start the guest")
+            }
+        }
+        try reset(50)
+        let before = try ProcessUsage.measure()
+        try reset(1000)
+        let after = try ProcessUsage.measure(expecting: before.threads)
+        after.reportGrowth(since: before)
+        report(machine.log.messages.isEmpty, "\(machine.log.messages)")
+    }
+
     @Test("A thousand resets of one machine leave descriptors, threads, mappings and memory as they were")
     func resets() async {
         let child = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
             let machine = try MachineResourceTests.busyMachine()
-            try machine.controller.start()
-            var starts: UInt64 = 1
-            report(try MachineResourceTests.wait(for: machine, starts: starts), "the guest does not start")
-            /// Every tenth guest is let come to its end, the others are reset wherever they are.
-            func reset(_ count: Int) throws {
-                for number in 0..<count {
-                    let isAwaited = number % 10 == 0
-                    if isAwaited { starts = try machine.memory().load(UInt64.self, at: GuestAddress(TinyKernel.results)) + 1 }
-                    try machine.controller.reset()
-                    guard isAwaited else { continue }
-                    report(
-                        try MachineResourceTests.wait(for: machine, starts: starts), "reset \(number) does not start the guest")
-                }
-            }
-            try reset(50)
-            let before = try ProcessUsage.measure()
-            try reset(1000)
-            let after = try ProcessUsage.measure(expecting: before.threads)
-            after.reportGrowth(since: before)
-            report(machine.log.messages.isEmpty, "\(machine.log.messages)")
+            try MachineResourceTests.resetAThousandTimes(machine)
         }
         printReport(of: child)
     }

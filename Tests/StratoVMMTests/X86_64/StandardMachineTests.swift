@@ -178,25 +178,7 @@ struct StandardMachineTests {
                 try HostileGuest.addDisk(&configuration, scratch)
                 configuration.serialPort = SerialPortConfiguration(backend: .file(path: scratch.file("serial")))
             }
-            try machine.controller.start()
-            var starts: UInt64 = 1
-            report(try MachineResourceTests.wait(for: machine, starts: starts), "the guest does not start")
-            func reset(_ count: Int) throws {
-                for number in 0..<count {
-                    let isAwaited = number % 10 == 0
-                    if isAwaited { starts = try machine.memory().load(UInt64.self, at: GuestAddress(TinyKernel.results)) + 1 }
-                    try machine.controller.reset()
-                    guard isAwaited else { continue }
-                    report(
-                        try MachineResourceTests.wait(for: machine, starts: starts), "reset \(number) does not start the guest")
-                }
-            }
-            try reset(50)
-            let before = try ProcessUsage.measure()
-            try reset(1000)
-            let after = try ProcessUsage.measure(expecting: before.threads)
-            after.reportGrowth(since: before)
-            report(machine.log.messages.isEmpty, "\(machine.log.messages)")
+            try MachineResourceTests.resetAThousandTimes(machine)
         }
         printReport(of: child)
     }
