@@ -1,3 +1,5 @@
+// dl_iterate_phdr is declared for it only; the headers that Swift reads do without.
+#define _GNU_SOURCE
 #include "process.h"
 
 #include <fcntl.h>
@@ -138,10 +140,6 @@ int csl_arm_terminal_guard(void) {
     return 1;
 }
 
-// The linker's bounds of the code (ld(1), PROVIDE).
-extern const char __executable_start[] __attribute__((weak));
-extern const char etext[] __attribute__((weak));
-
 enum { PAGE = 4096, RELEASED_STACK = 16 * PAGE };
 
 static void release_pages(uintptr_t start, uintptr_t end) {
@@ -153,12 +151,29 @@ static void release_pages(uintptr_t start, uintptr_t end) {
     }
 }
 
+void csl_release_read_only_segments(uintptr_t base, const ElfW(Phdr) *segments, size_t count) {
+    for (size_t index = 0; index < count; index++) {
+        const ElfW(Phdr) *segment = &segments[index];
+        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) == 0) {
+            // The file's part alone: between segments there are holes, which the system fills with other mappings.
+            uintptr_t start = base + segment->p_vaddr;
+            release_pages(start, start + segment->p_filesz);
+        }
+    }
+}
+
+static int release_program(struct dl_phdr_info *program, size_t size, void *context) {
+    (void)size;
+    (void)context;
+    csl_release_read_only_segments(program->dlpi_addr, program->dlpi_phdr, program->dlpi_phnum);
+    // The program itself comes first; its libraries are shared with others.
+    return 1;
+}
+
 void csl_release_start_memory(void) {
     // Below this function's own frame and those of what it calls nothing is alive.
     uintptr_t stack = (uintptr_t)__builtin_frame_address(0) - PAGE;
     release_pages(stack - RELEASED_STACK, stack);
-    if (__executable_start != NULL && etext != NULL) {
-        // Clean pages of a file: they come back from the page cache.
-        release_pages((uintptr_t)__executable_start, (uintptr_t)etext);
-    }
+    // Clean pages of a file: they come back from the page cache.
+    (void)dl_iterate_phdr(release_program, NULL);
 }

@@ -3,6 +3,7 @@
 #define CSTRATOLINUX_PROCESS_H
 
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -57,6 +58,10 @@ static inline int csl_next_signal(int fd) {
     }
     return length == (ssize_t)sizeof info ? (int)info.ssi_signo : -EIO;
 }
+
+/// Gives the pages of those segments back to the page cache that are only read; what lies between them is left alone.
+/// `base` is what the addresses of the program headers are relative to.
+void csl_release_read_only_segments(uintptr_t base, const ElfW(Phdr) *segments, size_t count);
 
 /// Gives the pages of this program's code back to the page cache, and those of the calling thread's stack below its present
 /// end to the system. What runs from now on is mapped again as it is used; what only the start needed is not.
