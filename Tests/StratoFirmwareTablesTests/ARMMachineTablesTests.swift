@@ -1,9 +1,9 @@
 import StratoFirmwareTables
 import Testing
 
-extension ARMMachineTables {
-    /// A virt with two processors, or more.
-    static func sample(processors count: Int = 2) -> ARMMachineTables {
+extension ARMMachineTree {
+    /// What a virt with flash, firmware configuration and PCI has.
+    static func standardSample(processors count: Int = 2) -> ARMMachineTree {
         var machine = ARMMachineTree.sample
         machine.processors = (0..<count).map { index in
             ARMMachineTree.Processor(
@@ -19,7 +19,16 @@ extension ARMMachineTables {
                 PhysicalRange(base: 0x1000_0000, size: 0x2EFF_0000),
                 PhysicalRange(base: 0x80_0000_0000, size: 0x80_0000_0000),
             ], firstInterrupt: 16)
-        return ARMMachineTables(machine: machine, eventDevice: EventDeviceDescription(base: 0x908_0000, interrupt: 41))
+        return machine
+    }
+}
+
+extension ARMMachineTables {
+    /// A virt with two processors, or more.
+    static func sample(processors count: Int = 2) -> ARMMachineTables {
+        ARMMachineTables(
+            machine: .standardSample(processors: count),
+            eventDevice: EventDeviceDescription(base: 0x908_0000, interrupt: 41))
     }
 
     /// The tables in the file, in their order.

@@ -32,8 +32,19 @@ extension ARMMachineTree {
 
 @Suite("Device tree of a machine on aarch64")
 struct ARMMachineTreeTests {
-    private static let goldenFile = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appending(path: "Golden/microvm-aarch64.dts")
+    enum Sample: String, CaseIterable, CustomTestStringConvertible {
+        case microvm, virt
+
+        var testDescription: String { rawValue }
+
+        var tree: ARMMachineTree { self == .microvm ? .sample : .standardSample() }
+
+        /// The tree that is kept.
+        var file: URL {
+            URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .appending(path: "Golden/\(rawValue)-aarch64.dts")
+        }
+    }
 
     /// What dtc makes of a tree, without a word of its own.
     private func source(of blob: [UInt8]) throws -> String {
@@ -46,17 +57,17 @@ struct ARMMachineTreeTests {
 
     /// Versions of dtc write strings differently: the file that is kept goes the same way as the tree.
     @Test(
-        "dtc reads a microVM's tree without a warning, and it is the one that is kept in Tests/Golden",
-        .enabled(if: Tool("dtc") != nil, "dtc is not installed"))
-    func golden() throws {
-        let text = try source(of: try ARMMachineTree.sample.tree().encode())
+        "dtc reads each machine's tree without a warning, and it is the one that is kept in Tests/Golden",
+        .enabled(if: Tool("dtc") != nil, "dtc is not installed"), arguments: Sample.allCases)
+    func golden(_ sample: Sample) throws {
+        let text = try source(of: try sample.tree.tree().encode())
         if ProcessInfo.processInfo.environment["STRATOVIRT_WRITE_GOLDEN_FILES"] == "1" {
-            try Data(text.utf8).write(to: Self.goldenFile)
+            try Data(text.utf8).write(to: sample.file)
         }
         let dtc = try #require(Tool("dtc"))
         let (result, blob) = try dtc.run(
             ["-I", "dts", "-O", "dtb", "-o", "result", "golden.dts"],
-            files: ["golden.dts": Array(try Data(contentsOf: Self.goldenFile))])
+            files: ["golden.dts": Array(try Data(contentsOf: sample.file))])
         // Of a source with numbers for references dtc says that it sees none.
         #expect(result.status == 0, "\(result.errors)")
         #expect(try source(of: try #require(blob)) == text)
