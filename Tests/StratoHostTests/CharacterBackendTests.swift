@@ -76,8 +76,9 @@ private final class LoopFixture {
         }
         #expect(received == (0..<total - dropped).map { UInt8(truncatingIfNeeded: $0) })
         #expect(received.count >= CharacterOutputContext.capacity)
-        // One line, not one for each byte.
-        #expect(sink.lines.elements.filter { $0.contains("dropped") }.count == 1)
+        // A line now and then, not one for each byte.
+        let lines = sink.lines.elements.filter { $0.contains("dropped") }.count
+        #expect(lines >= 1 && lines < dropped / 1000)
         // Once read, it goes on where it is.
         try backend.writeFromHostThread([1, 2, 3])
         eventually { readAvailable(output.reader) == [1, 2, 3] }
