@@ -49,3 +49,10 @@ func always<Value>(_ promise: @autoclosure () -> String, _ body: () throws -> Va
         fatalError("broken promise: \(promise()): \(error)")
     }
 }
+
+/// What a saved state is after it was written down and read back: the same.
+func readBack<State: Equatable>(_ state: State, _ decode: (State) throws -> State) -> State {
+    let restored = always("a saved state is read back") { try decode(state) }
+    expect(restored == state, "a saved state is read back as it was")
+    return restored
+}

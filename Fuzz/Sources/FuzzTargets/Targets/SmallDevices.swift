@@ -35,10 +35,10 @@ extension FuzzTarget {
                 case 1: device.reset()
                 default:
                     device.restore(
-                        always("a saved state is read back") { try CMOSClock.State(decoding: device.save().encoded()) })
+                        readBack(device.save()) { try CMOSClock.State(decoding: $0.encoded()) })
                 }
             }
-            _ = always("a saved state is read back") { try CMOSClock.State(decoding: device.save().encoded()) }
+            _ = readBack(device.save()) { try CMOSClock.State(decoding: $0.encoded()) }
         } else {
             let device = PL031(interrupt: SilentLine(), loop: nil, clock: { clock.now })
             let range = guestRange(0x901_0000, PL031.registerSize)
@@ -47,10 +47,10 @@ extension FuzzTarget {
                 case 0: advance(&input)
                 case 1: device.reset()
                 default:
-                    device.restore(always("a saved state is read back") { try PL031.State(decoding: device.save().encoded()) })
+                    device.restore(readBack(device.save()) { try PL031.State(decoding: $0.encoded()) })
                 }
             }
-            _ = always("a saved state is read back") { try PL031.State(decoding: device.save().encoded()) }
+            _ = readBack(device.save()) { try PL031.State(decoding: $0.encoded()) }
         }
     }
 
@@ -94,10 +94,10 @@ extension FuzzTarget {
             case 3: device.raiseGeneralEvent(Int(input.byte()))
             default:
                 device.restore(
-                    always("a saved state is read back") { try PowerManagementBlock.State(decoding: device.save().encoded()) })
+                    readBack(device.save()) { try PowerManagementBlock.State(decoding: $0.encoded()) })
             }
         }
-        _ = always("a saved state is read back") { try PowerManagementBlock.State(decoding: device.save().encoded()) }
+        _ = readBack(device.save()) { try PowerManagementBlock.State(decoding: $0.encoded()) }
     }
 
     private static func runSmall(_ choice: UInt8, _ input: inout FuzzInput) throws {
