@@ -120,8 +120,10 @@ package final class GuestMemory: @unchecked Sendable {
         }
         flags |= backing.isShared ? MAP_SHARED : MAP_PRIVATE
         if descriptor < 0 { flags |= MAP_ANONYMOUS }
-        let address = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, flags, descriptor, 0)
-        _ = consume file
+        // The optimizer closes a file after its last use, which is not where its number is used.
+        let address = unsafe withExtendedLifetime(file) {
+            unsafe mmap(nil, length, PROT_READ | PROT_WRITE, flags, descriptor, 0)
+        }
         guard let address = unsafe address, unsafe address != MAP_FAILED else {
             let error = LinuxError(code: errno, operation: "map \(length) bytes of guest memory")
             throw .hostRefused("\(error)")
