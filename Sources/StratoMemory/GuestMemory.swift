@@ -101,24 +101,21 @@ package final class GuestMemory: @unchecked Sendable {
     @unsafe
     private static func map(_ length: Int, _ backing: Backing) throws(GuestMemoryError) -> UnsafeMutableRawPointer {
         var flags = MAP_NORESERVE
-        var descriptor: Int32 = -1
         var file: OwnedDescriptor?
         do {
             if let path = backing.path {
-                let opened = try GuestMemory.backingFile(path, length: length)
-                descriptor = opened.number
-                file = consume opened
+                file = try GuestMemory.backingFile(path, length: length)
             } else if backing.isShared {
                 let code = unsafe csl_memfd_create("guest-ram")
                 let opened = OwnedDescriptor(owning: try LinuxError.check(code, "memfd_create"))
                 try LinuxError.checkErrno(ftruncate(opened.number, length), "size the guest's memory to \(length) bytes")
-                descriptor = opened.number
                 file = consume opened
             }
         } catch {
             throw .hostRefused("guest memory: \(error)")
         }
         flags |= backing.isShared ? MAP_SHARED : MAP_PRIVATE
+        let descriptor = file?.number ?? -1
         if descriptor < 0 { flags |= MAP_ANONYMOUS }
         // The optimizer closes a file after its last use, which is not where its number is used.
         let address = unsafe withExtendedLifetime(file) {

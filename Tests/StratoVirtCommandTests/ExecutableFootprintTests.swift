@@ -33,8 +33,6 @@ struct ExecutableFootprintTests {
     /// Long enough for a machine that is busy with other things; how long it takes proves nothing.
     private static let patienceSeconds = 30
 
-    private static var canRun: Bool { BuiltExecutable.stripped != nil && access("/dev/kvm", R_OK | W_OK) == 0 }
-
     @Test("The size of a mapping decides whether it is counted")
     func countsMappings() {
         let footprint = Footprint(
@@ -58,39 +56,23 @@ struct ExecutableFootprintTests {
 
     @Test(
         "With an idle guest at most 4096 KiB are resident beside guest memory, and at most 512 KiB of it written",
-        .enabled(if: canRun, "needs /dev/kvm, and an executable named by STRATOVIRT_BINARY"))
+        .enabled(if: IdleGuest.canRun, IdleGuest.missing))
     func idleGuest() throws {
         let binary = try #require(BuiltExecutable.stripped)
-        let kernel = FileManager.default.temporaryDirectory.appending(path: "idle-\(UUID().uuidString).bin")
-        try Data(IdleKernel.bytes).write(to: kernel)
-        defer { try? FileManager.default.removeItem(at: kernel) }
         // Pages of a file that has just been written count as dirty until they are on the disk.
         let file = try FileHandle(forReadingFrom: URL(filePath: binary))
         fsync(file.fileDescriptor)
         try file.close()
 
-        let process = Process()
-        let output = Pipe()
-        process.executableURL = URL(filePath: binary)
-        process.arguments = [
-            "-machine", "microvm", "-m", "128m", "-kernel", kernel.path(percentEncoded: false), "-serial", "stdio",
-        ]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        try process.run()
-        defer {
-            process.terminate()
-            process.waitUntilExit()
-        }
-        let greeting = try output.fileHandleForReading.read(upToCount: 1)
-        try #require(greeting == Data("!".utf8), "the guest does not run")
+        let guest = try IdleGuest(["-machine", "microvm"])
+        try #require(try guest.runs(), "the guest does not run")
 
-        var footprint = try measure(process)
+        var footprint = try measure(guest.process)
         let deadline = ContinuousClock.now + .seconds(Self.patienceSeconds)
         // What only the start needed is given back a moment later.
         while footprint.resident > Self.residentLimit || footprint.dirty > Self.dirtyLimit, ContinuousClock.now < deadline {
             usleep(100_000)
-            footprint = try measure(process)
+            footprint = try measure(guest.process)
         }
         #expect(footprint.resident > 0)
         #expect(footprint.resident <= Self.residentLimit)

@@ -31,7 +31,7 @@ struct DiskImage: Sendable {
     ) throws -> DiskImage {
         let source = GuestEnvironment.cache + "/\(GuestArchitecture.installedDisk)/disk.raw"
         guard FileManager.default.fileExists(atPath: source) else {
-            throw GuestFailure("\(source) is not there: run `Guest/build-all`")
+            throw GuestFailure("\(source) is not there: `Guest/build-disk` makes it")
         }
         let image = DiskImage(path: directory.file("disk.raw"))
         try HostTool.check("cp", ["--sparse=always", source, image.path])
@@ -57,7 +57,7 @@ struct DiskImage: Sendable {
             let place = stride(from: 0, to: system.count, by: sector).first(where: { place in
                 system[place] == wanted[0] && system[place...].starts(with: wanted)
             })
-        else { throw GuestFailure("\(path) has no guest.cfg: run `Guest/build-all`") }
+        else { throw GuestFailure("\(path) has no guest.cfg: `Guest/build-disk` makes one that has") }
         let file = try FileHandle(forUpdating: URL(filePath: path))
         defer { try? file.close() }
         try file.seek(toOffset: partition.start + UInt64(place))
