@@ -1,4 +1,5 @@
 internal import Glibc
+internal import StratoHost
 
 /// What the host's KVM is good for. It decides whether a guest kernel can be started here at all.
 package enum KVMEnvironment: Sendable, Equatable, CustomStringConvertible {
@@ -16,8 +17,7 @@ package enum KVMEnvironment: Sendable, Equatable, CustomStringConvertible {
         } catch {
             return .absent(reason: error.description)
         }
-        // SAFETY: the string lives for the length of the call.
-        if unsafe access("/sys/module/kvm_pvm", F_OK) == 0 {
+        if (try? OwnedDescriptor(opening: "/sys/module/kvm_pvm", flags: O_RDONLY)) != nil {
             return .limited(reason: "/dev/kvm is provided by kvm_pvm, which emulates a guest's kernel mode")
         }
         if let reason = missingVirtualization() { return .limited(reason: reason) }

@@ -26,11 +26,14 @@ static inline ssize_t csl_pwritev(int fd, const void *_Nonnull vectors, int coun
     return result < 0 ? -errno : result;
 }
 static inline ssize_t csl_pread(int fd, void *_Nonnull buffer, size_t count, int64_t offset) {
-    ssize_t result = pread(fd, buffer, count, offset);
+    // As a vector: a thread that is allowed to move several pieces needs no other call for one.
+    struct iovec vector = {.iov_base = buffer, .iov_len = count};
+    ssize_t result = preadv(fd, &vector, 1, offset);
     return result < 0 ? -errno : result;
 }
 static inline ssize_t csl_pwrite(int fd, const void *_Nonnull buffer, size_t count, int64_t offset) {
-    ssize_t result = pwrite(fd, buffer, count, offset);
+    struct iovec vector = {.iov_base = (void *)buffer, .iov_len = count};
+    ssize_t result = pwritev(fd, &vector, 1, offset);
     return result < 0 ? -errno : result;
 }
 static inline int csl_fdatasync(int fd) { return fdatasync(fd) < 0 ? -errno : 0; }
@@ -47,6 +50,11 @@ static inline int csl_fallocate(int fd, int mode, int64_t offset, int64_t length
     return result < 0 ? -errno : 0;
 }
 
+enum csl_block_request : unsigned long {
+    CSL_BLKSSZGET = BLKSSZGET,
+    CSL_BLKDISCARD = BLKDISCARD,
+    CSL_BLKZEROOUT = BLKZEROOUT,
+};
 static inline int csl_block_size_bytes(int fd, uint64_t *_Nonnull size) {
     return ioctl(fd, BLKGETSIZE64, size) < 0 ? -errno : 0;
 }
