@@ -10,5 +10,6 @@
 #include "kvm.h"
 #include "process.h"
 #include "rings.h"
+#include "seccomp.h"
 
 #endif
