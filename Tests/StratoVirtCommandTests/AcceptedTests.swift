@@ -30,6 +30,7 @@ struct AcceptedTests {
         image.isDirect = false
         var expected = VirtualMachineConfiguration()
         expected.memory.size = .gibibytes(1)
+        expected.confinesThreads = true
         expected.bootLoader = LinuxBootLoader(
             kernel: "/path/to/kernel", commandLine: "console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda")
         expected.storageDevices = [StorageDeviceConfiguration(id: "rootfs", image: image)]
@@ -60,6 +61,7 @@ struct AcceptedTests {
         var expected = VirtualMachineConfiguration()
         expected.machine = MachineConfiguration(kind: .standard)
         expected.memory.size = .gibibytes(2)
+        expected.confinesThreads = true
         expected.bootLoader = LinuxBootLoader(
             kernel: "/path/to/kernel",
             commandLine: "console=\(HostArchitecture.serialConsole) reboot=k panic=1 root=/dev/vda")
@@ -154,6 +156,7 @@ struct AcceptedTests {
             "-drive", "id=rootfs,file=/r,readonly=on,direct=off", "-device", "virtio-blk-device,drive=rootfs,id=virtio-blk0",
         ])
         #expect(line.configuration.name == "sandbox-1f2e")
+        #expect(!line.configuration.confinesThreads)
         #expect(line.configuration.uuid?.description == "9a1f2c3d-0000-4000-8000-00000000000a")
         #expect(line.configuration.processors.count == 2)
         #expect(line.configuration.memory.size == .gibibytes(2))

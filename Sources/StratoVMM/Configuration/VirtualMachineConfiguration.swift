@@ -44,6 +44,11 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
     /// True leaves the virtual CPUs paused after start until they are resumed.
     public var startsPaused: Bool
 
+    /// True confines the threads that the machine makes for virtual CPUs and devices: the kernel carries out no system call of
+    /// theirs but those that they need (seccomp(2)), and any other ends the process by SIGSYS. Threads of the program that
+    /// uses the machine stay as they are.
+    public var confinesThreads: Bool
+
     /// A microVM with one virtual CPU, 256 MiB and no device.
     public init() {
         name = nil
@@ -60,5 +65,6 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
         characterDevices = []
         ioThreads = []
         startsPaused = false
+        confinesThreads = false
     }
 }

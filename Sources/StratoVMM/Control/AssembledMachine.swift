@@ -18,7 +18,10 @@ final class AssembledMachine: Sendable {
         _ configuration: VirtualMachineConfiguration, loop: EventLoop, logger: Logger, startTime: MonotonicClock.Instant,
         onRequest: @escaping @Sendable (GuestRequest) -> Void, onQuit: @escaping @Sendable () -> Void
     ) throws(MachineControlError) {
-        let resources = MachineResources(loop: loop, logger: logger, onQuit: onQuit)
+        // A thread that cannot be confined ends, and the machine with it.
+        let confinement = ThreadConfinement(ThreadFilters.inputOutput) { error in onRequest(.failed("\(error)")) }
+        let resources = MachineResources(
+            loop: loop, logger: logger, confinement: configuration.confinesThreads ? confinement : nil, onQuit: onQuit)
         do {
             switch configuration.machine.kind {
             case .microVM:
@@ -53,6 +56,7 @@ final class AssembledMachine: Sendable {
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.clockLoop = loop
         description.startTime = startTime
+        description.isConfined = configuration.confinesThreads
         for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
         // Images are locked before anything else of the host is touched: a conflict leaves no trace.
         for device in configuration.storageDevices {
@@ -80,6 +84,7 @@ final class AssembledMachine: Sendable {
         description.processorFeatures = configuration.processors.features
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.startTime = startTime
+        description.isConfined = configuration.confinesThreads
         description.identity = SystemDescription(configuration)
         for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
         // Images are locked before anything else of the host is touched: a conflict leaves no trace.

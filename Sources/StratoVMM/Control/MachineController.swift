@@ -79,6 +79,19 @@ package final class MachineController: MachineControl {
         }
     }
 
+    /// Confines the calling thread to what the control loop needs, if the configuration wants threads confined. To be called
+    /// on the loop's own thread, after `start` has begun on another: no thread can be started from here any more.
+    ///
+    /// - Throws: `MachineControlError` if the kernel does not take the filter.
+    package func confineControlThread() throws(MachineControlError) {
+        guard configuration.confinesThreads else { return }
+        do {
+            try ThreadFilters.main().install()
+        } catch {
+            throw MachineControlError("\(error)")
+        }
+    }
+
     // MARK: MachineControl
 
     package var status: MachineStatus { currentStatus.withLock { $0 } }

@@ -63,6 +63,7 @@ struct CommandLineBuilder {
     var monitorThreads: [PropertyList] = []
     var log = LogDestination.warnings
     var isDaemon = false
+    var filtersSystemCalls = true
     var pidFile: String?
     var warnings: [String] = []
 
@@ -93,6 +94,7 @@ struct CommandLineBuilder {
         warnAboutConsole()
         var result = ParsedCommandLine()
         result.configuration = configuration
+        result.configuration.confinesThreads = filtersSystemCalls
         result.monitors = monitors
         result.log = log
         result.isDaemon = isDaemon

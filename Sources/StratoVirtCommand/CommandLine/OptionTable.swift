@@ -117,8 +117,8 @@ enum OptionTable {
             handler: { builder, option throws(CommandLineError) in try builder.setPIDFile(option) }),
         OptionDefinition(
             ["disable-seccomp"], .process, .flag,
-            help: "accepted; this version has no system call filter to leave out",
-            handler: { _, _ in }),
+            help: "let threads ask everything of the kernel, not only what they need",
+            handler: { builder, _ in builder.filtersSystemCalls = false }),
         OptionDefinition(["h", "help"], .process, .flag, help: "print this text"),
         OptionDefinition(["V", "version"], .process, .flag, help: "print the version"),
 

@@ -69,6 +69,8 @@ final class MachineProcess: Sendable {
             logger.warn(warning)
         }
         if usesTerminal(commandLine.configuration) { TerminalGuard.arm() }
+        // After the terminal's guard, whose place at this signal it takes.
+        if commandLine.configuration.confinesThreads { try RefusedCalls.tell(log) }
         let pidFile: PIDFile? = if let path = commandLine.pidFile { try PIDFile(creating: path) } else { nil }
         let result: Result<Int32, CommandLineError>
         do {
@@ -131,6 +133,12 @@ final class MachineProcess: Sendable {
             loop.stop()
             loop.run()
             throw error
+        }
+        do {
+            try controller.confineControlThread()
+        } catch {
+            outcome.withLock { $0.failure = RefusedCalls.message(error) }
+            controller.shutDown(.hostError)
         }
         loop.run()
         builder.join()
