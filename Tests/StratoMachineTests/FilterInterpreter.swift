@@ -13,7 +13,7 @@ struct FilterInterpreter {
 
     let instructions: [SystemCallFilter.Instruction]
 
-    init(_ filter: SystemCallFilter) {
+    init(_ filter: borrowing SystemCallFilter) {
         instructions = filter.instructions
     }
 

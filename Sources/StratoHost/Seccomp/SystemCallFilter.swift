@@ -1,4 +1,5 @@
 internal import CStratoLinux
+internal import Glibc
 
 /// What a thread may ask of the kernel: everything that is not named is refused with SIGSYS, which ends the process unless
 /// it is handled.
@@ -12,7 +13,8 @@ internal import CStratoLinux
 ///     number = next call …
 ///            ≠
 ///     any other number ────────────────────────────► refused
-package struct SystemCallFilter: Sendable {
+@safe
+package struct SystemCallFilter: ~Copyable {
     /// A kind of thread: it stands in what the kernel tells of a refused call.
     package enum Kind: Sendable {
         case main, processor, inputOutput
@@ -41,14 +43,20 @@ package struct SystemCallFilter: Sendable {
     /// Calls that are allowed, with any arguments or some; those that are answered with an error do not count.
     package private(set) var allowedCount = 0
 
-    /// The program so far, without the end that `instructions` adds.
-    private var body: [Instruction] = []
+    /// More than any thread needs; the kernel takes 4096 (BPF_MAXINSNS).
+    private static let capacity = 256
+
+    // SAFETY: of `capacity` instructions, the first `count` of which are initialized. An array would have the language's runtime
+    // make types for it, in memory that each process keeps.
+    private let program: UnsafeMutablePointer<sock_filter>
+    private var count = 0
+    private var isTooLong = false
     private let kind: Kind
 
     /// A filter that refuses everything.
     package init(for kind: Kind) {
         self.kind = kind
-        body.reserveCapacity(192)
+        unsafe program = .allocate(capacity: SystemCallFilter.capacity)
         load(CSL_FILTER_ARCHITECTURE.rawValue)
         // The numbers below mean other calls on other architectures, which a process can switch to.
         append(CSL_FILTER_JUMP_EQUAL, CSL_FILTER_NATIVE.rawValue, ifTrue: 1, ifFalse: 0)
@@ -56,11 +64,16 @@ package struct SystemCallFilter: Sendable {
         load(CSL_FILTER_NUMBER.rawValue)
     }
 
-    /// The whole program, at most 4096 instructions (BPF_MAXINSNS).
+    deinit {
+        unsafe program.deallocate()
+    }
+
+    /// The rules as a program; what comes to its end is refused by one instruction more.
     package var instructions: [Instruction] {
-        var whole = self
-        whole.append(CSL_FILTER_RETURN, refusal)
-        return whole.body
+        (0..<count).map { index in
+            let entry = unsafe program[index]
+            return Instruction(code: entry.code, jumps: (entry.jt, entry.jf), operand: entry.k)
+        } + [Instruction(code: CSL_FILTER_RETURN.rawValue, jumps: (0, 0), operand: refusal)]
     }
 
     private var refusal: UInt32 { CSL_FILTER_TRAP.rawValue | UInt32(kind.number) }
@@ -131,18 +144,12 @@ package struct SystemCallFilter: Sendable {
     /// Puts the filter in place for the calling thread, and those that it starts from now on. It stays there, and one that is
     /// added later can only allow less.
     ///
-    /// - Throws: `LinuxError`.
-    package func install() throws(LinuxError) {
-        let program = instructions.map { instruction in
-            sock_filter(
-                code: instruction.code, jt: instruction.jumps.ifTrue, jf: instruction.jumps.ifFalse, k: instruction.operand)
-        }
+    /// - Throws: `LinuxError`, E2BIG for rules that are more than a filter has room for.
+    package consuming func install() throws(LinuxError) {
+        append(CSL_FILTER_RETURN, refusal)
+        guard !isTooLong else { throw LinuxError(code: E2BIG, operation: "filter system calls") }
         // SAFETY: the kernel copies the program.
-        let code = unsafe program.withUnsafeBufferPointer { buffer -> Int32 in
-            guard let base = buffer.baseAddress else { return 0 }
-            return unsafe csl_install_filter(base, UInt16(clamping: buffer.count))
-        }
-        try LinuxError.check(code, "filter system calls")
+        try LinuxError.check(unsafe csl_install_filter(program, UInt16(clamping: count)), "filter system calls")
     }
 
     // MARK: Assembly
@@ -159,6 +166,11 @@ package struct SystemCallFilter: Sendable {
     private mutating func append(
         _ code: csl_filter_code, _ operand: UInt32, ifTrue: UInt8 = 0, ifFalse: UInt8 = 0
     ) {
-        body.append(Instruction(code: code.rawValue, jumps: (ifTrue, ifFalse), operand: operand))
+        guard count < SystemCallFilter.capacity else {
+            isTooLong = true
+            return
+        }
+        unsafe (program + count).initialize(to: sock_filter(code: code.rawValue, jt: ifTrue, jf: ifFalse, k: operand))
+        count += 1
     }
 }

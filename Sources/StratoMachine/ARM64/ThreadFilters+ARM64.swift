@@ -12,14 +12,16 @@ enum SystemCallNumbers {
 
 extension ThreadFilters {
     /// What a line about a virtual CPU that failed is made from.
-    static var registerRequests: [UInt32] { [UInt32(truncatingIfNeeded: CSL_KVM_GET_ONE_REG.rawValue)] }
+    static var registerRequests: [UInt32] { [number(CSL_KVM_GET_ONE_REG)] }
 
     /// The state of virtual CPUs and of what KVM has beside them.
     static var stateRequests: [UInt32] {
         [
-            CSL_KVM_SET_ONE_REG, CSL_KVM_ARM_PREFERRED_TARGET, CSL_KVM_ARM_VCPU_INIT, CSL_KVM_ARM_VCPU_FINALIZE,
-            CSL_KVM_SET_DEVICE_ATTR, CSL_KVM_GET_DEVICE_ATTR,
-        ].map { UInt32(truncatingIfNeeded: $0.rawValue) }
+            number(CSL_KVM_SET_ONE_REG), number(CSL_KVM_ARM_PREFERRED_TARGET), number(CSL_KVM_ARM_VCPU_INIT),
+            number(CSL_KVM_ARM_VCPU_FINALIZE), number(CSL_KVM_SET_DEVICE_ATTR), number(CSL_KVM_GET_DEVICE_ATTR),
+        ]
     }
+
+    private static func number(_ request: csl_kvm_arm64_request) -> UInt32 { UInt32(truncatingIfNeeded: request.rawValue) }
 }
 #endif

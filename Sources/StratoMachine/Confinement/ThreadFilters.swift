@@ -146,25 +146,33 @@ package enum ThreadFilters {
     private static var terminalRequests: [UInt32] { [UInt32(TIOCGPGRP), UInt32(TCGETS), UInt32(TCSETS)] }
 
     private static var blockRequests: [UInt32] {
-        [CSL_BLKSSZGET, CSL_BLKDISCARD, CSL_BLKZEROOUT].map { UInt32(truncatingIfNeeded: $0.rawValue) }
+        [
+            UInt32(truncatingIfNeeded: CSL_BLKSSZGET.rawValue), UInt32(truncatingIfNeeded: CSL_BLKDISCARD.rawValue),
+            UInt32(truncatingIfNeeded: CSL_BLKZEROOUT.rawValue),
+        ]
     }
 
     /// What devices change of a virtual machine while it runs.
     static var deviceRequests: [UInt32] {
-        [CSL_KVM_IRQ_LINE, CSL_KVM_IRQFD, CSL_KVM_IOEVENTFD, CSL_KVM_SET_GSI_ROUTING, CSL_KVM_SET_USER_MEMORY_REGION]
-            .map { UInt32(truncatingIfNeeded: $0.rawValue) }
+        [
+            number(CSL_KVM_IRQ_LINE), number(CSL_KVM_IRQFD), number(CSL_KVM_IOEVENTFD), number(CSL_KVM_SET_GSI_ROUTING),
+            number(CSL_KVM_SET_USER_MEMORY_REGION),
+        ]
     }
 
     /// What the thread of a virtual CPU asks of KVM.
     private static var processorRequests: [UInt32] {
-        [UInt32(truncatingIfNeeded: CSL_KVM_RUN.rawValue)] + deviceRequests + registerRequests
+        [number(CSL_KVM_RUN)] + deviceRequests + registerRequests
     }
 
     /// What resets a machine, and tells of the host's KVM.
     private static var machineRequests: [UInt32] {
         [
-            CSL_KVM_GET_API_VERSION, CSL_KVM_CHECK_EXTENSION, CSL_KVM_GET_MP_STATE, CSL_KVM_SET_MP_STATE,
-            CSL_KVM_GET_VCPU_EVENTS, CSL_KVM_SET_VCPU_EVENTS,
-        ].map { UInt32(truncatingIfNeeded: $0.rawValue) } + deviceRequests + registerRequests + stateRequests
+            number(CSL_KVM_GET_API_VERSION), number(CSL_KVM_CHECK_EXTENSION), number(CSL_KVM_GET_MP_STATE),
+            number(CSL_KVM_SET_MP_STATE), number(CSL_KVM_GET_VCPU_EVENTS), number(CSL_KVM_SET_VCPU_EVENTS),
+        ] + deviceRequests + registerRequests + stateRequests
     }
+
+    /// A request as the kernel sees it, 32 bits of what `ioctl` is given.
+    static func number(_ request: csl_kvm_request) -> UInt32 { UInt32(truncatingIfNeeded: request.rawValue) }
 }

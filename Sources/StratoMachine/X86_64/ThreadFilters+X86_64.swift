@@ -13,15 +13,18 @@ enum SystemCallNumbers {
 extension ThreadFilters {
     /// What a line about a virtual CPU that failed is made from.
     static var registerRequests: [UInt32] {
-        [CSL_KVM_GET_REGS, CSL_KVM_GET_SREGS].map { UInt32(truncatingIfNeeded: $0.rawValue) }
+        [number(CSL_KVM_GET_REGS), number(CSL_KVM_GET_SREGS)]
     }
 
     /// The state of virtual CPUs and of what KVM has beside them.
     static var stateRequests: [UInt32] {
         [
-            CSL_KVM_SET_REGS, CSL_KVM_SET_SREGS, CSL_KVM_SET_FPU, CSL_KVM_SET_LAPIC, CSL_KVM_SET_XCRS, CSL_KVM_SET_DEBUGREGS,
-            CSL_KVM_SET_MSRS, CSL_KVM_SET_IRQCHIP, CSL_KVM_SET_PIT2,
-        ].map { UInt32(truncatingIfNeeded: $0.rawValue) }
+            number(CSL_KVM_SET_REGS), number(CSL_KVM_SET_SREGS), number(CSL_KVM_SET_FPU), number(CSL_KVM_SET_LAPIC),
+            number(CSL_KVM_SET_XCRS), number(CSL_KVM_SET_DEBUGREGS), number(CSL_KVM_SET_MSRS), number(CSL_KVM_SET_IRQCHIP),
+            number(CSL_KVM_SET_PIT2),
+        ]
     }
+
+    private static func number(_ request: csl_kvm_x86_request) -> UInt32 { UInt32(truncatingIfNeeded: request.rawValue) }
 }
 #endif
