@@ -55,13 +55,18 @@ package struct SystemCallFilter: ~Copyable {
 
     /// A filter that refuses everything.
     package init(for kind: Kind) {
-        self.kind = kind
-        unsafe program = .allocate(capacity: SystemCallFilter.capacity)
+        // In two steps: Swift 6.2's compiler lets nothing change a value that it still makes.
+        self.init(emptyFor: kind)
         load(CSL_FILTER_ARCHITECTURE.rawValue)
         // The numbers below mean other calls on other architectures, which a process can switch to.
         append(CSL_FILTER_JUMP_EQUAL, CSL_FILTER_NATIVE.rawValue, ifTrue: 1, ifFalse: 0)
         append(CSL_FILTER_RETURN, CSL_FILTER_KILL.rawValue)
         load(CSL_FILTER_NUMBER.rawValue)
+    }
+
+    private init(emptyFor kind: Kind) {
+        self.kind = kind
+        unsafe program = .allocate(capacity: SystemCallFilter.capacity)
     }
 
     deinit {
