@@ -8,13 +8,14 @@ BUILD := .build/release
 BINARY := .build/stratovirt
 ARM64_BINARY := .build/stratovirt-aarch64
 
-.PHONY: help build boot test test-full test-unit bench format lint clean arm64 arm64-lab
+.PHONY: help build boot test test-full test-unit fuzz bench format lint clean arm64 arm64-lab
 
 help:
 	@echo "make boot       build the monitor and a guest, and boot it to a shell on this terminal"
 	@echo "make test       unit tests, tests on /dev/kvm, and one lab boot of each kind"
 	@echo "make test-full  the whole matrix of guests as well"
 	@echo "make test-unit  only what needs neither a guest kernel nor the lab"
+	@echo "make fuzz       every parser of outside data under libFuzzer: make fuzz SECONDS=60 TARGET=qmp"
 	@echo "make bench      instructions, start and memory, beside the same in C"
 	@echo "make build      the release executable, $(BINARY)"
 	@echo "make arm64      cross-compiles the release executable, $(ARM64_BINARY), and the tests"
@@ -59,11 +60,14 @@ bench: build
 test-unit:
 	@Lab/run-tests unit
 
+fuzz:
+	@Fuzz/run --seconds $(or $(SECONDS),60) $(TARGET)
+
 lint:
-	@swift format lint --strict --recursive Package.swift Sources Tests
+	@swift format lint --strict --recursive Package.swift Sources Tests Fuzz
 
 format:
-	@swift format --in-place --recursive Package.swift Sources Tests
+	@swift format --in-place --recursive Package.swift Sources Tests Fuzz
 
 clean:
 	@rm -rf .build .build-*

@@ -107,6 +107,10 @@ package final class DiskImage: Sendable {
         self.descriptor = descriptor
     }
 
+    deinit {
+        ImageLock.release(descriptor.number)
+    }
+
     private static func open(_ options: DiskImageOptions) throws(DiskError) -> OwnedDescriptor {
         // Without O_NONBLOCK the name of a FIFO would hang here; for files and disks it has no effect.
         var flags = (options.isReadOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY

@@ -60,6 +60,11 @@ enum ImageLock {
         return true
     }
 
+    /// Lets others use the image, whoever still has the open file description: a ring that was closed keeps it for a moment.
+    static func release(_ descriptor: Int32) {
+        _ = csl_ofd_lock(descriptor, Int32(F_UNLCK), permissionBase, span)
+    }
+
     private static func lock(
         _ descriptor: Int32, _ type: Int32, _ start: Int64, _ length: Int64, _ path: String, _ isReadOnly: Bool
     ) throws(DiskError) -> Bool {

@@ -92,7 +92,7 @@ struct HostileImageTests {
     }
 
     @Test(
-        "mutated images are refused before anything is written, or stay within their bounds",
+        "CVE-2022-23523: mutated images are refused before anything is written, or stay within their bounds",
         arguments: [("bzImage", 1), ("bzImage", 2), ("elf", 3), ("elf", 4), ("pvh", 5), ("pvh", 6)] as [(String, UInt64)])
     func mutated(kind: String, seed: UInt64) throws {
         let (image, headers): ([UInt8], Range<Int>) =

@@ -98,6 +98,31 @@ struct DiskImageTests {
         #expect(try Array(file.contents[0..<(512 * 3000)]) == expected)
     }
 
+    @Test("CVE-2026-27211: a header of another format, written by the guest, is data like any other", arguments: Way.all)
+    func foreignHeader(way: Way) throws {
+        let file = try ScratchFile(pattern(1 << 20))
+        // A qcow2 header of version 3 whose backing file is named at byte 104 (QEMU, docs/interop/qcow2.txt, "Header").
+        var header = [UInt8](repeating: 0, count: 4096)
+        header.replaceSubrange(0..<8, with: [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3])
+        header[15] = 104
+        header[19] = 11
+        header.replaceSubrange(104..<115, with: Array("/etc/passwd".utf8))
+        let guest = try Guest()
+        for _ in 0..<2 {
+            let image = try way.open(file.path)
+            #expect(image.capacity == 1 << 20)
+            let queue = try image.makeQueue(depth: 1, threadLimit: 1, logger: .silent)
+            defer { queue.close() }
+            let sent = try guest.buffer(4096, 4096)
+            sent.copy(header.span, to: 0)
+            #expect(queue.write(0, [sent]) == 0)
+            let received = try guest.buffer(65536, 4096)
+            #expect(queue.read(0, [received]) == 0)
+            #expect(received.bytes() == header)
+        }
+        #expect(try Array(file.contents[4096...]) == Array(pattern(1 << 20)[4096...]))
+    }
+
     @Test("a last sector that is not whole reads as filled up with zeros, and becomes whole when written", arguments: Way.all)
     func partialSector(way: Way) throws {
         let file = try ScratchFile(pattern(4096 + 700))

@@ -22,8 +22,8 @@ private final class Holder {
             print('locked', flush=True)
             sys.stdin.read()
             """
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["python3", "-c", program, path, mode]
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        process.arguments = ["-c", program, path, mode]
         process.standardInput = input
         let output = Pipe()
         process.standardOutput = output
@@ -119,8 +119,8 @@ struct ImageLockTests {
             """
         func isLetIn(_ kind: String) throws -> Bool {
             let process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-            process.arguments = ["python3", "-c", attempt, kind, file.path]
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+            process.arguments = ["-c", attempt, kind, file.path]
             try process.run()
             process.waitUntilExit()
             return process.terminationStatus == 0

@@ -40,10 +40,7 @@ struct ARMMachineTreeTests {
         var tree: ARMMachineTree { self == .microvm ? .sample : .standardSample() }
 
         /// The tree that is kept.
-        var file: URL {
-            URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .appending(path: "Golden/\(rawValue)-aarch64.dts")
-        }
+        var file: URL { GoldenFiles.directory.appending(path: "\(rawValue)-aarch64.dts") }
     }
 
     /// What dtc makes of a tree, without a word of its own.
@@ -61,7 +58,7 @@ struct ARMMachineTreeTests {
         .enabled(if: Tool("dtc") != nil, "dtc is not installed"), arguments: Sample.allCases)
     func golden(_ sample: Sample) throws {
         let text = try source(of: try sample.tree.tree().encode())
-        if ProcessInfo.processInfo.environment["STRATOVIRT_WRITE_GOLDEN_FILES"] == "1" {
+        if GoldenFiles.areWritten {
             try Data(text.utf8).write(to: sample.file)
         }
         let dtc = try #require(Tool("dtc"))

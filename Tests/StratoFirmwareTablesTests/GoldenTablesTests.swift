@@ -25,9 +25,6 @@ struct GoldenTablesTests {
         }
     }
 
-    private static let directory = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appending(path: "Golden")
-
     /// Versions of iasl write sources differently: the one that is kept is compiled, and its bytes are compared.
     @Test("Each table is what the source in Tests/Golden compiles to", arguments: Sample.allCases)
     func tables(_ sample: Sample) throws {
@@ -35,8 +32,8 @@ struct GoldenTablesTests {
         #expect(tables.count >= 4)
         for table in tables {
             let signature = table.text(0..<4)
-            let file = Self.directory.appending(path: "\(sample.rawValue)/\(signature).dsl")
-            if ProcessInfo.processInfo.environment["STRATOVIRT_WRITE_GOLDEN_FILES"] == "1" {
+            let file = GoldenFiles.directory.appending(path: "\(sample.rawValue)/\(signature).dsl")
+            if GoldenFiles.areWritten {
                 try FileManager.default.createDirectory(
                     at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
                 try Data(Self.source(of: table).utf8).write(to: file)

@@ -115,9 +115,10 @@ extension GuestTests {
         func blockDevice() throws {
             let root = try DiskImage.rootFileSystem(in: directory)
             let image = try DiskImage.patterned(in: directory, name: "data", mebibytes: 4, seed: 11)
-            let device = DiskImage(
-                path: try HostTool.check("losetup", ["--find", "--show", image.path]).trimmingCharacters(in: .newlines))
-            defer { _ = try? HostTool.run("losetup", ["--detach", device.path]) }
+            // In the words that busybox knows as well.
+            let device = DiskImage(path: try HostTool.check("losetup", ["-f"]).trimmingCharacters(in: .newlines))
+            _ = try HostTool.check("losetup", [device.path, image.path])
+            defer { _ = try? HostTool.run("losetup", ["-d", device.path]) }
             let before = try device.checksum()
             var setup = GuestSetup.checking("disk-info", "disk-sum", "disk-write", root: root)
             setup.disks.append(GuestDisk(image: device, options: ["direct=on", "discard=unmap"]))

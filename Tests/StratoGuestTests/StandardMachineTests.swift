@@ -103,72 +103,18 @@ extension GuestTests {
 
         @Test("An installed disk boots by itself to a login, and the power button shuts systemd down cleanly", .short)
         func installedDisk() throws {
-            var setup = GuestSetup.standard
-            setup.kernel = nil
-            setup.firmware = .fourMiB
-            setup.variables = try GuestFirmware.fourMiB.variables(in: directory)
-            setup.memory = "1g"
-            setup.hasQMP = true
-            setup.disks = [GuestDisk(image: try DiskImage.installed(in: directory))]
-            try GuestMachine.run(setup, in: directory) { guest in
-                try guest.waitFor("GRUB starts", within: Self.patience)
-                try guest.waitFor("login: ", within: Self.patience)
-                try guest.type("root")
-                try guest.waitFor("Password: ")
-                try guest.type("guest")
-                try guest.waitFor("# ")
-                try guest.type("systemctl is-active multi-user.target; echo guest-$((20 + 22))")
-                try guest.waitFor("guest-42", within: Patience.guest)
-                let monitor = try guest.connectQMP()
-                try monitor.execute("system_powerdown")
-                _ = try monitor.waitForEvent("POWERDOWN")
-                let event = try monitor.waitForEvent("SHUTDOWN", within: Patience.guest)
-                #expect(event.reason == "guest-shutdown")
-                try guest.waitForEnd(within: Patience.guest)
-                // systemd says so at the end of a shutdown that ran through.
-                #expect(guest.serial.text.contains("Power down") || guest.serial.text.contains("Powering off"))
-            }
+            try InstalledDisk.expectLoginAndPowerButton(in: directory)
         }
 
         @Test("A boot entry made in the guest is there in the next run, and Debian's generic kernel boots from it", .full)
         func bootEntry() throws {
-            let disk = try DiskImage.installed(
-                in: directory, words: ["guest_checks=efi-boot-entry,smbios,topology", "guest_end=poweroff"])
-            var setup = GuestSetup.standard
-            setup.kernel = nil
-            setup.firmware = .fourMiB
-            setup.variables = try GuestFirmware.fourMiB.variables(in: directory)
-            setup.memory = "1g"
-            setup.processors = "4,sockets=2,cores=1,threads=2"
-            setup.disks = [GuestDisk(image: disk, deviceOptions: ["bootindex=0"])]
-            setup.options = [
-                "-smbios", "type=1,manufacturer=Maker,product=Thing,serial=S-1,sku=K-1,family=F-1",
-                "-smbios", "type=2,product=Board,asset=A-2", "-smbios", "type=3,asset=A-3",
-                "-smbios", "type=4,manufacturer=Chips,max-speed=3000", "-smbios", "type=17,bank=Bank,part=P-17",
-                "-uuid", "9a1f2c3d-0000-4000-8000-00000000000a",
-            ]
-            try GuestMachine.run(setup, in: directory) { guest in
-                let report = try guest.finishChecks(within: Self.patience)
-                #expect(report.result("efi-boot-entry")?["number"]?.isEmpty == false)
-                let cpus = try #require(report.result("lscpu"))
-                #expect([cpus["cpus"], cpus["sockets"], cpus["cores"], cpus["threads"]] == ["4", "2", "1", "2"])
-                let decoded = try #require(report.listings["dmidecode"]).joined(separator: "\n")
-                for text in [
-                    "Manufacturer: Maker", "Product Name: Thing", "Serial Number: S-1", "SKU Number: K-1", "Family: F-1",
-                    "UUID: 9a1f2c3d-0000-4000-8000-00000000000a", "Product Name: Board", "Asset Tag: A-2", "Asset Tag: A-3",
-                    "Manufacturer: Chips", "Max Speed: 3000 MHz", "Bank Locator: Bank", "Part Number: P-17", "Size: 1 GB",
-                ] { #expect(decoded.contains(text), "dmidecode says nothing of \(text)") }
-            }
-            let settings = directory.file("guest.cfg")
-            try "set kernel=generic\nset words=\"guest_checks=up,efi,dmesg-complaints guest_end=poweroff\"\n".write(
-                toFile: settings, atomically: true, encoding: .utf8)
-            try HostTool.check("mcopy", ["-o", "-i", "\(disk.path)@@1M", settings, "::/EFI/debian/guest.cfg"])
-            try GuestMachine.run(setup, in: directory) { guest in
-                let report = try guest.finishChecks(within: Self.patience)
-                #expect(report.result("up")?["kernel"]?.contains("cloud") == false)
-                #expect(report.results("efi-boot").contains { $0["label"] == "guest-check" })
-                Self.expectNoComplaints(report)
-            }
+            let reports = try InstalledDisk.expectBootEntry(
+                checks: ["smbios", "topology"], nextKernel: "generic", nextChecks: ["dmesg-complaints"], in: directory
+            ) { setup in setup.processors = "4,sockets=2,cores=1,threads=2" }
+            let cpus = try #require(reports.first.result("lscpu"))
+            #expect([cpus["cpus"], cpus["sockets"], cpus["cores"], cpus["threads"]] == ["4", "2", "1", "2"])
+            #expect(reports.next.result("up")?["kernel"]?.contains("cloud") == false)
+            Self.expectNoComplaints(reports.next)
         }
 
         @Test("A reset goes through the firmware to the same system, and leaves the monitor as it was", .full)

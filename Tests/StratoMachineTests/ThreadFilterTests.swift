@@ -47,7 +47,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
         ExpectedCall(SYS_read), ExpectedCall(SYS_write), ExpectedCall(SYS_close), ExpectedCall(SystemCallNumbers.poll),
         ExpectedCall(SYS_epoll_ctl), ExpectedCall(SYS_preadv), ExpectedCall(SYS_pwritev), ExpectedCall(SYS_io_getevents),
         ExpectedCall(SYS_clone3, .failing(ENOSYS)), ExpectedCall(SYS_io_uring_setup, .failing(EPERM)),
-        ExpectedCall(SYS_io_setup, .failing(EPERM)),
+        ExpectedCall(SYS_io_setup, .failing(EPERM)), ExpectedCall(SYS_mremap, .failing(ENOMEM)),
     ]
 
     private static var ownProcess: ExpectedCall.Arguments { .oneOf(argument: 0, [UInt32(getpid())]) }
@@ -67,8 +67,8 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_io_uring_enter),
                 ExpectedCall(SYS_io_submit), ExpectedCall(SYS_fdatasync), ExpectedCall(SYS_fallocate),
                 ExpectedCall(SYS_ftruncate), ExpectedCall(SYS_clone, .only(argument: 0, 0x3D_0F00)),
-                ExpectedCall(SYS_rseq), ExpectedCall(SYS_prctl, .oneOf(argument: 0, [15])),
-                ExpectedCall(SYS_set_robust_list, .failing(ENOSYS)),
+                ExpectedCall(SYS_prctl, .oneOf(argument: 0, [15])), ExpectedCall(SYS_fcntl, .oneOf(argument: 1, [37])),
+                ExpectedCall(SYS_set_robust_list, .failing(ENOSYS)), ExpectedCall(SYS_rseq, .failing(ENOSYS)),
             ]),
         ExpectedFilter(
             name: "main", make: ThreadFilters.main, data: 1, limit: 45,
@@ -76,7 +76,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SYS_ioctl, .oneOf(argument: 1, machineRequests + terminalRequests)),
                 ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_recvfrom), ExpectedCall(SYS_sendto),
                 ExpectedCall(SYS_accept4), ExpectedCall(SYS_setsockopt, .oneOf(argument: 1, [6])),
-                ExpectedCall(SYS_fcntl, .oneOf(argument: 1, [1, 3, 1030])), ExpectedCall(SYS_eventfd2),
+                ExpectedCall(SYS_fcntl, .oneOf(argument: 1, [1, 3, 37, 1030])), ExpectedCall(SYS_eventfd2),
                 ExpectedCall(SystemCallNumbers.status), ExpectedCall(SYS_unlinkat),
                 ExpectedCall(SYS_openat, .only(argument: 2, 0o2000002)), ExpectedCall(SYS_fdatasync),
                 ExpectedCall(SYS_io_destroy), ExpectedCall(SYS_tgkill, ownProcess), ExpectedCall(SYS_getpid),

@@ -183,7 +183,7 @@ private func makeMemory(_ backing: GuestMemory.Backing = .init()) throws -> Gues
         return (memory, try #require(memory.buffer(at: GuestAddress(0x100), count: count)))
     }
 
-    @Test("Slices stay inside, whatever the numbers")
+    @Test("CVE-2023-41051: slices stay inside, whatever the numbers")
     func slices() throws {
         let (memory, buffer) = try makeBuffer(16)
         for (offset, count, isInside) in [

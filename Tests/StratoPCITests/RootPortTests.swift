@@ -423,6 +423,21 @@ struct RootPortTests {
         #expect(other.guest.get8(0x19) == 0)
     }
 
+    @Test("a port keeps its device when it goes back to a state, also while that device's removal is asked for")
+    func restoredInPlace() throws {
+        let bench = try Bench(TestFunction("disk"))
+        let before = bench.port.saveState()
+        try bench.port.requestRemoval()
+        let under = bench.port.saveState()
+        for state in [under, before] {
+            try bench.port.restoreState(state)
+            #expect(bench.port.secondaryBus.functions.count == 1)
+            #expect(bench.gone == [])
+        }
+        // What was asked for belongs to the state that was left: it can be asked for anew.
+        try bench.port.requestRemoval()
+    }
+
     @Test("no order of accesses to port and device gets past the rules", arguments: 0..<4)
     func fuzz(seed: Int) throws {
         var random = SeededGenerator(UInt64(seed) + 77)

@@ -266,6 +266,20 @@ import Testing
         #expect((1..<20).contains(machine.log.lines.count))
     }
 
+    @Test("CVE-2021-20255: a transfer from or to registers fails, and reaches no device")
+    func transferOfRegisters() throws {
+        let machine = try Machine()
+        try machine.configuration.addWritableFile("etc/written", [1, 2, 3, 4]) { _ in Issue.record("was written") }
+        let registers: UInt64 = 0x0902_0010
+        #expect(try machine.transfer(0x20_000A, length: 4, address: registers) == 1)
+        #expect(try machine.transfer(0x20_0018, length: 4, address: registers) == 1)
+        // Nor is a descriptor read from there: nothing is selected, and nothing begins anew.
+        machine.ports.write16(0x20, 0)
+        machine.ports.write32(0, 4)
+        machine.ports.write32(UInt32(registers).byteSwapped, 8)
+        #expect((0..<4).map { _ in machine.ports.read8(1) } == [1, 2, 3, 4])
+    }
+
     @Test("A writable file takes writes inside of it, in parts, and its handler sees all of it before the transfer ends")
     func writableFiles() throws {
         let machine = try Machine()

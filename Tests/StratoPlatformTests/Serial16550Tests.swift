@@ -316,7 +316,7 @@ private let scr: UInt64 = 7
         #expect(resumes < 100)
     }
 
-    @Test("A host that sends more than there is room for loses the rest, and the guest is none the worse")
+    @Test("CVE-2020-27174: a host that sends more than there is room for loses the rest, and the guest is none the worse")
     func overfilled() {
         let machine = Machine()
         machine.serial.receive([UInt8](repeating: 5, count: 3000).span)

@@ -67,6 +67,24 @@ struct JSONFramerTests {
         }
     }
 
+    @Test("a token that is too long is what it began as, also if its beginning is dropped before its end comes")
+    func longTokenInPieces() {
+        let limits = JSONLimits(maximumLength: 8)
+        let tooLong = "!the document is longer than 8 bytes"
+        for (stream, expected) in [
+            ("xxxxxxxxxxxx9 1 {}", [tooLong, "{}"]), ("123456789012x 1 {}", [tooLong, "1", "{}"]),
+            ("xxxxxxxxtrue 1 {}", [tooLong, "{}"]),
+        ] {
+            let bytes = Array(stream.utf8)
+            #expect(Self.frames([bytes], limits: limits) == expected)
+            #expect(Self.frames(bytes.map { [$0] }, limits: limits) == expected)
+            for length in 1..<bytes.count {
+                let cut = [Array(bytes.prefix(length)), Array(bytes.dropFirst(length))]
+                #expect(Self.frames(cut, limits: limits) == expected)
+            }
+        }
+    }
+
     @Test("after brackets that do not fit, the next object is read")
     func mismatch() {
         #expect(Self.frames("{]{}") == ["!']' closes what was not opened", "{}"])

@@ -33,18 +33,6 @@ struct ExecutableFootprintTests {
     /// Long enough for a machine that is busy with other things; how long it takes proves nothing.
     private static let patienceSeconds = 30
 
-    /// A raw kernel that writes a byte to the serial port and halts for good with interrupts off.
-    private static let idleKernel: [UInt8] = {
-        let code: [UInt8] = [
-            0xFA,  // cli
-            0x66, 0xBA, 0xF8, 0x03,  // mov dx, 0x3f8
-            0xB0, 0x21,  // mov al, '!'
-            0xEE,  // out dx, al
-            0xF4, 0xEB, 0xFD,  // 1: hlt; jmp 1b
-        ]
-        return code + Array("Linux version 0".utf8) + [UInt8](repeating: 0, count: 4096)
-    }()
-
     private static var canRun: Bool { BuiltExecutable.stripped != nil && access("/dev/kvm", R_OK | W_OK) == 0 }
 
     @Test("The size of a mapping decides whether it is counted")
@@ -74,7 +62,7 @@ struct ExecutableFootprintTests {
     func idleGuest() throws {
         let binary = try #require(BuiltExecutable.stripped)
         let kernel = FileManager.default.temporaryDirectory.appending(path: "idle-\(UUID().uuidString).bin")
-        try Data(Self.idleKernel).write(to: kernel)
+        try Data(IdleKernel.bytes).write(to: kernel)
         defer { try? FileManager.default.removeItem(at: kernel) }
         // Pages of a file that has just been written count as dirty until they are on the disk.
         let file = try FileHandle(forReadingFrom: URL(filePath: binary))

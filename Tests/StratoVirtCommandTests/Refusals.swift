@@ -255,57 +255,58 @@ let refusals: [Refusal] = [
         "-kernel K -device pcie-root-port,id=p",
         "-device: 'pcie-root-port' needs a PCI bus, which a microvm does not have; choose -machine standard_vm"),
     Refusal(
-        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=0x20",
+        "-machine standard_vm -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=0x20",
         "-device virtio-blk-pci: addr must be SLOT or SLOT.FUNCTION, with slots from 0 to 31 (0x1f) and functions from 0 to 7, "
             + "not '0x20'"),
     Refusal(
-        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=3.8",
+        "-machine standard_vm -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=3.8",
         "-device virtio-blk-pci: addr must be SLOT or SLOT.FUNCTION, with slots from 0 to 31 (0x1f) and functions from 0 to 7, "
             + "not '3.8'"),
     Refusal(
-        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=0",
+        "-machine standard_vm -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,addr=0",
         "-device a: place 0 of bus pcie.0 belongs to the chip set; choose another"),
     Refusal(
-        "-machine q35 -kernel K -drive file=a,id=a -drive file=b,id=b -device virtio-blk-pci,drive=a,addr=3 "
+        "-machine standard_vm -kernel K -drive file=a,id=a -drive file=b,id=b -device virtio-blk-pci,drive=a,addr=3 "
             + "-device virtio-blk-pci,drive=b,addr=0x3",
         "-device b: place 3.0 of bus pcie.0 is taken by 'a'; choose another"),
     Refusal(
-        "-machine q35 -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,bus=pcie.1",
+        "-machine standard_vm -kernel K -drive file=a,id=a -device virtio-blk-pci,drive=a,bus=pcie.1",
         "-device a: there is no bus 'pcie.1'; there are pcie.0"),
     Refusal(
-        "-machine q35 -kernel K -device pcie-root-port,id=p -drive file=a,id=a -device virtio-blk-pci,drive=a,bus=p,addr=1",
+        "-machine standard_vm -kernel K -device pcie-root-port,id=p -drive file=a,id=a -device virtio-blk-pci,drive=a,bus=p,addr=1",
         "-device a: bus p is behind a root port, and has place 0 alone"),
     Refusal(
-        "-machine q35 -kernel K -device pcie-root-port,id=p -device pcie-root-port,id=q,bus=p",
+        "-machine standard_vm -kernel K -device pcie-root-port,id=p -device pcie-root-port,id=q,bus=p",
         "-device q: a root port is on bus pcie.0 alone"),
     Refusal(
-        "-machine q35 -kernel K -device pcie-root-port,port=1", "-device pcie-root-port: property 'id' is missing; add id=..."),
+        "-machine standard_vm -kernel K -device pcie-root-port,port=1",
+        "-device pcie-root-port: property 'id' is missing; add id=..."),
     Refusal(
-        "-machine q35 -kernel K -device pcie-root-port,id=p,port=0x100",
+        "-machine standard_vm -kernel K -device pcie-root-port,id=p,port=0x100",
         "-device pcie-root-port: port must be a number from 0 to 255, not '0x100'"),
     Refusal(
-        "-machine q35 -kernel K -device pcie-root-port,id=p,port=1 -device pcie-root-port,id=q,port=1",
+        "-machine standard_vm -kernel K -device pcie-root-port,id=p,port=1 -device pcie-root-port,id=q,port=1",
         "-device q: port is 1, which 'p' has already; choose another"),
     Refusal(
-        "-machine q35 -kernel K -drive file=a,id=a,format=qcow2 -device virtio-blk-pci,drive=a",
+        "-machine standard_vm -kernel K -drive file=a,id=a,format=qcow2 -device virtio-blk-pci,drive=a",
         "-drive a: only raw images are available in this version; convert the image to raw"),
     Refusal("-kernel K -smbios type=1", "-smbios: a standard machine alone has SMBIOS; choose -machine standard_vm"),
-    Refusal("-machine q35 -kernel K -smbios type=5", "-smbios: type must be 0, 1, 2, 3, 4 or 17, not '5'"),
+    Refusal("-machine standard_vm -kernel K -smbios type=5", "-smbios: type must be 0, 1, 2, 3, 4 or 17, not '5'"),
     Refusal(
-        "-machine q35 -kernel K -smbios type=1,produkt=x",
+        "-machine standard_vm -kernel K -smbios type=1,produkt=x",
         "-smbios: unknown property 'produkt'; did you mean 'product'?"),
     Refusal(
-        "-machine q35 -kernel K -smbios type=1,product=x -smbios type=1,serial=y",
+        "-machine standard_vm -kernel K -smbios type=1,product=x -smbios type=1,serial=y",
         "-smbios: type=1 is given twice; join the two"),
     Refusal(
-        "-machine q35 -kernel K -smbios type=4,max-speed=65536",
+        "-machine standard_vm -kernel K -smbios type=4,max-speed=65536",
         "-smbios: max-speed must be a whole number from 0 to 65535, not '65536'"),
     Refusal(
-        "-machine q35 -kernel K -uuid 9a1f2c3d-0000-4000-8000-00000000000a "
+        "-machine standard_vm -kernel K -uuid 9a1f2c3d-0000-4000-8000-00000000000a "
             + "-smbios type=1,uuid=9a1f2c3d-0000-4000-8000-00000000000b",
         "-smbios 1: uuid is 9a1f2c3d-0000-4000-8000-00000000000b, but -uuid says 9a1f2c3d-0000-4000-8000-00000000000a; "
             + "give one of them"),
     Refusal(
-        "-machine q35 -kernel K -smbios type=2,product=b\u{00F6}se",
+        "-machine standard_vm -kernel K -smbios type=2,product=b\u{00F6}se",
         "-smbios 2: product contains a character that is not ASCII; SMBIOS has no others"),
 ]

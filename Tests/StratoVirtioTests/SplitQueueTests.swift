@@ -152,7 +152,9 @@ struct SplitQueueTests {
         try queue.expect(Taken(head: 4, readable: [], writable: []))
     }
 
-    @Test("a buffer may end exactly where memory does", arguments: [Guest.lowEnd, Guest.highEnd])
+    @Test(
+        "CVE-2019-18960: a buffer may end exactly where memory does, and not a byte further",
+        arguments: [Guest.lowEnd, Guest.highEnd])
     func exactEnd(end: UInt64) throws {
         let guest = try Guest()
         var driver = DriverQueue(guest.memory, size: 8)
@@ -269,7 +271,7 @@ struct SplitQueueTests {
         },
     ]
 
-    @Test("a hostile chain is an error that says what is wrong", arguments: hostile)
+    @Test("CVE-2011-2212: a hostile chain is an error that says what is wrong", arguments: hostile)
     func hostileChain(_ hostile: Hostile) throws {
         let guest = try Guest()
         var driver = DriverQueue(guest.memory, size: 8)
@@ -308,7 +310,7 @@ struct SplitQueueTests {
         try queue.expect(Taken(head: 0, readable: [], writable: [1]))
     }
 
-    @Test("a chain of 4 GiB or more is refused, however often it names the same memory")
+    @Test("Firecracker #5762: a chain of 4 GiB or more is refused, however often it names the same memory")
     func tooLarge() throws {
         let guest = try Guest()
         var driver = DriverQueue(guest.memory, size: 8192, base: Guest.highBase)

@@ -122,7 +122,7 @@ struct VirtioMMIOTransportTests {
         #expect(bench.transport.status == 3)
     }
 
-    @Test("a queue is frozen as soon as it is ready, and nothing of it can be set before FEATURES_OK or after DRIVER_OK")
+    @Test("QEMU #3882: a queue is frozen as soon as it is ready; nothing is set before FEATURES_OK or after DRIVER_OK")
     func frozenQueue() throws {
         let bench = try Bench()
         func scribble() {
@@ -237,7 +237,9 @@ struct VirtioMMIOTransportTests {
         #expect(bench.lines.all.isEmpty)
     }
 
-    @Test("a notification by register reaches the queue's event; one of another queue, or too early, reaches nothing")
+    @Test(
+        "CVE-2011-2512: a notification by register reaches the queue's event; one of another queue, or too early, reaches nothing"
+    )
     func notify() throws {
         let bench = try Bench(isRefusingDoorbells: true)
         bench.transport.set(Reg.queueNotify, 0)
@@ -376,7 +378,7 @@ struct VirtioMMIOTransportTests {
         #expect(other.transport.saveState() == saved)
     }
 
-    @Test("a state that cannot be is refused, and leaves the transport as after a reset")
+    @Test("CVE-2013-4150, CVE-2013-4151: a state that cannot be is refused, and leaves the transport as after a reset")
     func badStates() throws {
         let bench = try Bench()
         bench.start()
@@ -398,7 +400,7 @@ struct VirtioMMIOTransportTests {
         }
     }
 
-    @Test("bytes that are cut, longer or changed decode to an error or to a state that is checked like any other")
+    @Test("CVE-2023-50711: bytes cut, longer or changed decode to an error or to a state that is checked like any other")
     func corruptedStates() throws {
         let bench = try Bench()
         bench.start()

@@ -91,16 +91,17 @@ static inline int csl_direct_alignment(int fd, uint32_t *_Nonnull memory, uint32
     return 0;
 }
 
-// Locks of the open file description, of Linux 3.15 (F_OFD_GETLK, F_OFD_SETLK): glibc names them for _GNU_SOURCE only.
+// Locks of the open file description, of Linux 3.15: glibc names them for _GNU_SOURCE only.
+enum csl_ofd_command : int { CSL_OFD_GETLK = 36, CSL_OFD_SETLK = 37 };
 static inline int csl_ofd_lock(int fd, int type, int64_t start, int64_t length) {
     struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
-    return fcntl(fd, 37, &lock) < 0 ? -errno : 0;
+    return fcntl(fd, CSL_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 /// Finds who would stop a lock: 0 nobody, else the type of the lock that is there; its owner goes to `process`, -1 for
 /// the owner of an open file description.
 static inline int csl_ofd_probe(int fd, int type, int64_t start, int64_t length, int *_Nonnull process) {
     struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
-    if (fcntl(fd, 36, &lock) < 0) {
+    if (fcntl(fd, CSL_OFD_GETLK, &lock) < 0) {
         return -errno;
     }
     *process = (int)lock.l_pid;

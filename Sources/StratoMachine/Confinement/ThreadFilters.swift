@@ -60,10 +60,12 @@ package enum ThreadFilters {
         allowThread(&filter)
         // Threads for disk requests, started as there is work for them.
         filter.allow(SYS_clone, argument: 0, hasOnly: CSL_CLONE_THREAD.rawValue)
-        filter.allow(SYS_rseq)
         filter.allow(SYS_prctl, argument: 0, isOneOf: [UInt32(PR_SET_NAME)])
-        // The C library asks for robust mutexes in every thread, and has none.
+        // The end of a disk unlocks its image.
+        filter.allow(SYS_fcntl, argument: 1, isOneOf: [unlocking])
+        // The C library asks for these in every thread, and does without.
         filter.refuse(SYS_set_robust_list, with: ENOSYS)
+        filter.refuse(SYS_rseq, with: ENOSYS)
         // Its flags are in memory, where a filter does not see them; the C library then takes clone.
         filter.refuse(SYS_clone3, with: ENOSYS)
         return filter
@@ -84,7 +86,7 @@ package enum ThreadFilters {
         // Clients that come and go.
         filter.allow(SYS_accept4)
         filter.allow(SYS_setsockopt, argument: 1, isOneOf: [UInt32(IPPROTO_TCP)])
-        filter.allow(SYS_fcntl, argument: 1, isOneOf: [UInt32(F_DUPFD_CLOEXEC), UInt32(F_GETFL), UInt32(F_GETFD)])
+        filter.allow(SYS_fcntl, argument: 1, isOneOf: [UInt32(F_DUPFD_CLOEXEC), UInt32(F_GETFL), UInt32(F_GETFD), unlocking])
         filter.allow(SYS_eventfd2)
         filter.allow(SYS_close)
         // Paths of sockets and of the pid file go with the process.
@@ -128,6 +130,8 @@ package enum ThreadFilters {
         filter.allow(SYS_munmap)
         filter.allow(SYS_madvise, argument: 2, isOneOf: [UInt32(MADV_DONTNEED)])
         filter.allow(SYS_brk)
+        // Makes a large block larger, which then is copied instead.
+        filter.refuse(SYS_mremap, with: ENOMEM)
     }
 
     private static func allowThread(_ filter: inout SystemCallFilter) {
@@ -144,6 +148,9 @@ package enum ThreadFilters {
 
     /// A terminal's settings and who is in its foreground: every thread can be the one that a fatal signal comes to.
     private static var terminalRequests: [UInt32] { [UInt32(TIOCGPGRP), UInt32(TCGETS), UInt32(TCSETS)] }
+
+    /// Of the lock of an open file, which it can also take.
+    private static var unlocking: UInt32 { UInt32(CSL_OFD_SETLK.rawValue) }
 
     private static var blockRequests: [UInt32] {
         [

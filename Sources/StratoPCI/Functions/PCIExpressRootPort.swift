@@ -313,6 +313,8 @@ package final class PCIExpressRootPort: PCIBridge {
     }
 
     package func restoreState(_ bytes: [UInt8]) throws(PCIError) {
+        // What was asked of the guest before belongs to the state that is left, and would cost the slot its device.
+        slot.withLock { $0.isRemovalRequested = false }
         reset()
         do throws(StateError) {
             var decoder = try StateDecoder(

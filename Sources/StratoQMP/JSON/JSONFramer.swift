@@ -44,6 +44,8 @@ package struct JSONFramer {
     private var excessDepth = 0
     /// The document has been reported as too large, and its rest is dropped.
     private var isDiscarding = false
+    /// The token begins as numbers do; its first byte may be dropped before its last has come.
+    private var isNumber = false
 
     package init(limits: JSONLimits = JSONLimits()) {
         self.limits = limits
@@ -158,6 +160,7 @@ package struct JSONFramer {
             return fail("'\(Unicode.Scalar(byte))' outside of a document", at: 0, then: .hunting)
         default:
             mode = .token
+            isNumber = byte == ASCII.minus || ASCII.isDigit(byte)
             cursor += 1
             return nil
         }
@@ -227,9 +230,10 @@ package struct JSONFramer {
             return nil
         }
         let token = buffer[start..<cursor]
-        let isValue =
-            token.first.map { $0 == ASCII.minus || ASCII.isDigit($0) } ?? false
-            || token.elementsEqual("true".utf8) || token.elementsEqual("false".utf8) || token.elementsEqual("null".utf8)
-        return isValue ? finish() : fail("expected a value", at: 0, then: .hunting)
+        // Of a token that is too long there may be its end alone, which tells nothing.
+        let isLiteral =
+            !isDiscarding
+            && (token.elementsEqual("true".utf8) || token.elementsEqual("false".utf8) || token.elementsEqual("null".utf8))
+        return isNumber || isLiteral ? finish() : fail("expected a value", at: 0, then: .hunting)
     }
 }

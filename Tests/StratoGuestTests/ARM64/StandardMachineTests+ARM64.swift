@@ -77,6 +77,16 @@ extension GuestTests {
             }
         }
 
+        @Test("An installed disk boots by itself to a login, and the power button shuts systemd down cleanly", .full)
+        func installedDisk() throws {
+            try InstalledDisk.expectLoginAndPowerButton(in: directory)
+        }
+
+        @Test("A boot entry made in the guest is there in the next run, which boots from it", .full)
+        func bootEntry() throws {
+            _ = try InstalledDisk.expectBootEntry(in: directory)
+        }
+
         @Test("The guest reboots three times in one monitor, through the firmware and without", .full, arguments: [true, false])
         func reboots(hasFirmware: Bool) throws {
             var setup = GuestSetup.checkingStandard("count-boots", root: try DiskImage.rootFileSystem(in: directory))

@@ -23,24 +23,45 @@ struct DiskImage: Sendable {
     /// A private copy of the disk that boots by itself: Debian with systemd.
     ///
     /// - Parameters:
-    ///   - kernel: which of the disk's kernels is started, `cloud` or `generic`.
+    ///   - kernel: which of the disk's kernels is started.
     ///   - words: more words of its command line.
     /// - Throws: `GuestFailure`.
     static func installed(
-        in directory: ScratchDirectory, kernel: String = "cloud", words: [String] = []
+        in directory: ScratchDirectory, kernel: String = GuestArchitecture.installedKernel, words: [String] = []
     ) throws -> DiskImage {
-        let source = GuestEnvironment.cache + "/disk-debian/disk.raw"
+        let source = GuestEnvironment.cache + "/\(GuestArchitecture.installedDisk)/disk.raw"
         guard FileManager.default.fileExists(atPath: source) else {
             throw GuestFailure("\(source) is not there: run `Guest/build-all`")
         }
         let image = DiskImage(path: directory.file("disk.raw"))
         try HostTool.check("cp", ["--sparse=always", source, image.path])
-        let settings = directory.file("guest.cfg")
-        try "set kernel=\(kernel)\nset words=\"\(words.joined(separator: " "))\"\n".write(
-            toFile: settings, atomically: true, encoding: .utf8)
-        // The EFI system partition begins at the first MiB.
-        try HostTool.check("mcopy", ["-o", "-i", "\(image.path)@@1M", settings, "::/EFI/debian/guest.cfg"])
+        try image.start(kernel: kernel, words: words)
         return image
+    }
+
+    /// Says what a disk that boots by itself starts.
+    ///
+    /// The disk's EFI system partition has a file of one sector for that. It is written over where it is, as not every
+    /// machine that runs tests has tools for FAT.
+    ///
+    /// - Throws: `GuestFailure`.
+    func start(kernel: String, words: [String]) throws {
+        let heading = "# What is started"
+        let text = "\(heading).\nset kernel=\(kernel)\nset words=\"\(words.joined(separator: " "))\"\n"
+        let sector = 512
+        let partition = (start: UInt64(1 << 20), size: 40 << 20)
+        guard text.utf8.count <= sector else { throw GuestFailure("more than \(sector) bytes: \(text)") }
+        let system = try read(at: partition.start, count: partition.size)
+        let wanted = Data(heading.utf8)
+        guard
+            let place = stride(from: 0, to: system.count, by: sector).first(where: { place in
+                system[place] == wanted[0] && system[place...].starts(with: wanted)
+            })
+        else { throw GuestFailure("\(path) has no guest.cfg: run `Guest/build-all`") }
+        let file = try FileHandle(forUpdating: URL(filePath: path))
+        defer { try? file.close() }
+        try file.seek(toOffset: partition.start + UInt64(place))
+        try file.write(contentsOf: Data(text.utf8) + Data(repeating: UInt8(ascii: "\n"), count: sector - text.utf8.count))
     }
 
     /// An image of zeros that takes no room.

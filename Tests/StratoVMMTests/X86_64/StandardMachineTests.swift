@@ -38,7 +38,8 @@ struct StandardMachineTests {
         #expect(machine.log.messages.isEmpty, "\(machine.log.messages)")
     }
 
-    @Test("Registers at every width, and configuration space under a running queue, never end the machine")
+    @Test(
+        "Cloud Hypervisor #8405: registers at every width, and configuration space under a running queue, never end the machine")
     func hostileRegisters() throws {
         var kernel = TinyKernel()
         var area = RingArea(at: TinyKernel.data)

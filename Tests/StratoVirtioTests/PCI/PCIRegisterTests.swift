@@ -159,7 +159,7 @@ struct PCIRegisterTests {
         #expect(device.activation?.queues[0]?.layout.size == 256)
     }
 
-    @Test("a queue is frozen as soon as it is enabled, and nothing of it can be set before FEATURES_OK or after DRIVER_OK")
+    @Test("CVE-2026-5747: a queue is frozen as soon as it is enabled; nothing is set before FEATURES_OK or after DRIVER_OK")
     func frozen() throws {
         let (bench, device, guest, queue) = try makeBench()
         func scribble() {

@@ -12,6 +12,10 @@ enum GuestArchitecture {
     /// The root file system that `Guest/build-rootfs` makes.
     static let rootFileSystem = "rootfs-busybox-arm64"
 
+    /// The disk that `Guest/build-disk` makes, and the kernel that it starts unless told otherwise.
+    static let installedDisk = "disk-debian-aarch64"
+    static let installedKernel = "arm64"
+
     /// Where RAM goes on that does not fit below the devices; nil where all of it is in one piece.
     static let highMemory: String? = nil
 
@@ -52,6 +56,8 @@ enum GuestFirmware: String, Sendable, CaseIterable {
     case plain = "QEMU_EFI.fd"
     /// Filled up to 64 MiB.
     case padded = "AAVMF_CODE.fd"
+
+    static let standard = plain
 
     var code: String { "\(GuestEnvironment.cache)/firmware-aarch64/\(rawValue)" }
 

@@ -14,6 +14,10 @@ enum GuestArchitecture {
     /// The root file system that `Guest/build-rootfs` makes.
     static let rootFileSystem = "rootfs-busybox"
 
+    /// The disk that `Guest/build-disk` makes, and the kernel that it starts unless told otherwise.
+    static let installedDisk = "disk-debian"
+    static let installedKernel = "cloud"
+
     /// Where RAM goes on that does not fit below the devices; nil where all of it is in one piece.
     static let highMemory: String? = "100000000-"
 
@@ -63,6 +67,8 @@ extension GuestRamdisk {
 enum GuestFirmware: String, Sendable, CaseIterable {
     case twoMiB = ""
     case fourMiB = "_4M"
+
+    static let standard = fourMiB
 
     var code: String { "\(GuestEnvironment.cache)/firmware/OVMF_CODE\(rawValue).fd" }
 

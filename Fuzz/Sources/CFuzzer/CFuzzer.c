@@ -1,0 +1,1 @@
+// A module of headers alone needs one source file.
