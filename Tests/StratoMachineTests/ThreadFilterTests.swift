@@ -59,6 +59,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SYS_ioctl, .oneOf(argument: 1, processorRequests + terminalRequests)),
                 ExpectedCall(SYS_sendto), ExpectedCall(SYS_eventfd2), ExpectedCall(SYS_rt_sigtimedwait),
                 ExpectedCall(SYS_tgkill, ownProcess), ExpectedCall(SYS_clone, .failing(EAGAIN)),
+                ExpectedCall(SYS_fcntl, .failing(EPERM)),
             ]),
         ExpectedFilter(
             name: "I/O", make: ThreadFilters.inputOutput, data: 3, limit: 30,
@@ -67,8 +68,8 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_io_uring_enter),
                 ExpectedCall(SYS_io_submit), ExpectedCall(SYS_fdatasync), ExpectedCall(SYS_fallocate),
                 ExpectedCall(SYS_ftruncate), ExpectedCall(SYS_clone, .only(argument: 0, 0x3D_0F00)),
-                ExpectedCall(SYS_prctl, .oneOf(argument: 0, [15])), ExpectedCall(SYS_fcntl, .oneOf(argument: 1, [37])),
-                ExpectedCall(SYS_set_robust_list, .failing(ENOSYS)), ExpectedCall(SYS_rseq, .failing(ENOSYS)),
+                ExpectedCall(SYS_rseq), ExpectedCall(SYS_prctl, .oneOf(argument: 0, [15])),
+                ExpectedCall(SYS_set_robust_list, .failing(ENOSYS)), ExpectedCall(SYS_fcntl, .failing(EPERM)),
             ]),
         ExpectedFilter(
             name: "main", make: ThreadFilters.main, data: 1, limit: 45,

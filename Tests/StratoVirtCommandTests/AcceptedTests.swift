@@ -146,6 +146,29 @@ struct AcceptedTests {
         #expect(try firmware(",readonly=off") == writable)
     }
 
+    @Test(
+        "Files are out of reach where no client can add one, and in the directories that the line names",
+        arguments: [
+            ("", [], false), ("-landlock on", [], true), ("-landlock off", nil, false),
+            ("-landlock path=/a", ["/a"], true), ("-landlock path=/a -landlock on -landlock path=/b", ["/a", "/b"], true),
+            ("-qmp unix:S,server,nowait", nil, false), ("-qmp unix:S,server,nowait -landlock on", [], true),
+            ("-mon chardev=m -chardev socket,id=m,path=S,server,nowait", nil, false),
+            ("-qmp unix:S,server,nowait -landlock path=/images", ["/images"], true),
+        ] as [(String, [String]?, Bool)])
+    func landlock(_ words: String, _ directories: [String]?, _ isDemanded: Bool) throws {
+        let line = try accepted(["-kernel", "K"] + words.split(separator: " ").map(String.init))
+        #expect(line.configuration.reachableDirectories == directories)
+        #expect(line.demandsLandlock == isDemanded)
+    }
+
+    @Test("What the process makes for its own time is known, to be removed")
+    func filesOfProcess() throws {
+        let line = try accepted(
+            "-kernel K -qmp unix:/q,server,nowait -qmp tcp:127.0.0.1:4444,server,nowait -serial socket,path=/s,server,nowait "
+                .split(separator: " ").map(String.init) + ["-daemonize", "-pidfile", "/p"])
+        #expect(Set(line.filesOfProcess) == ["/q", "/s", "/p"])
+    }
+
     @Test("Kata's command line is accepted, with -D that has no file")
     func kata() throws {
         let line = try accepted([

@@ -8,6 +8,7 @@
 #include "disk.h"
 #include "host.h"
 #include "kvm.h"
+#include "landlock.h"
 #include "process.h"
 #include "rings.h"
 #include "seccomp.h"

@@ -31,6 +31,8 @@ package enum ThreadFilters {
         filter.allow(SYS_io_getevents)
         allowMemory(&filter)
         allowThread(&filter)
+        // An image's last user unlocks it; where it may not, closing the image does.
+        filter.refuse(SYS_fcntl, with: EPERM)
         // A transfer that comes back half done is left to the threads that there are.
         filter.refuse(SYS_clone, with: EAGAIN)
         filter.refuse(SYS_clone3, with: ENOSYS)
@@ -60,12 +62,12 @@ package enum ThreadFilters {
         allowThread(&filter)
         // Threads for disk requests, started as there is work for them.
         filter.allow(SYS_clone, argument: 0, hasOnly: CSL_CLONE_THREAD.rawValue)
+        filter.allow(SYS_rseq)
         filter.allow(SYS_prctl, argument: 0, isOneOf: [UInt32(PR_SET_NAME)])
-        // The end of a disk unlocks its image.
-        filter.allow(SYS_fcntl, argument: 1, isOneOf: [unlocking])
-        // The C library asks for these in every thread, and does without.
+        // An image's last user unlocks it; where it may not, closing the image does.
+        filter.refuse(SYS_fcntl, with: EPERM)
+        // The C library asks for robust mutexes in every thread, and has none.
         filter.refuse(SYS_set_robust_list, with: ENOSYS)
-        filter.refuse(SYS_rseq, with: ENOSYS)
         // Its flags are in memory, where a filter does not see them; the C library then takes clone.
         filter.refuse(SYS_clone3, with: ENOSYS)
         return filter

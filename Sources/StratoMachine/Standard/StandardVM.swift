@@ -34,8 +34,8 @@ package final class StandardVM: Machine {
         package var devices: [PCIDeviceDescription] = []
         package var serialBackend: (any CharacterBackend)?
         package var hasBootMarkers = false
-        /// Threads of the machine's own may ask no more of the kernel than they need.
-        package var isConfined = false
+        /// What the machine's own threads give up.
+        package var confinement = MachineConfinement()
         /// What boot markers are counted from.
         package var startTime = MonotonicClock.now
         /// What the machine says about itself.
@@ -96,7 +96,7 @@ package final class StandardVM: Machine {
         }
         group = ProcessorGroup(
             processors: processors, ports: ports, mmio: mmio, logger: logger,
-            filter: description.isConfined ? ThreadFilters.processor : nil, onRequest: { link.send($0) })
+            confinement: description.confinement.processor, onRequest: { link.send($0) })
         self.memory = memory
         self.board = board
         self.link = link
@@ -113,7 +113,7 @@ package final class StandardVM: Machine {
         _ logger: Logger
     ) throws(MachineError) -> [String] {
         var population = PCIPopulation(
-            board: board, machine: machine, loop: loop, logger: logger, isConfined: description.isConfined)
+            board: board, machine: machine, loop: loop, logger: logger, isConfined: description.confinement.filtersSystemCalls)
         // Buses before what is on them, and those with an address before those that take what is left.
         for isPort in [true, false] {
             for hasAddress in [true, false] {

@@ -49,6 +49,11 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
     /// uses the machine stay as they are.
     public var confinesThreads: Bool
 
+    /// Directories beneath which the threads that the machine makes for virtual CPUs and devices can open, make and remove
+    /// files (landlock(7)); nil for wherever the user may. What this configuration names is opened before, and needs no place
+    /// here. Threads of the program that uses the machine stay as they are.
+    public var reachableDirectories: [String]?
+
     /// A microVM with one virtual CPU, 256 MiB and no device.
     public init() {
         name = nil
@@ -66,5 +71,6 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
         ioThreads = []
         startsPaused = false
         confinesThreads = false
+        reachableDirectories = nil
     }
 }

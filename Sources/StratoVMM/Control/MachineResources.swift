@@ -17,6 +17,7 @@ final class MachineResources: Sendable {
     private let loop: EventLoop
     private let logger: Logger
     private let confinement: ThreadConfinement?
+    private let filtersSystemCalls: Bool
     private let onQuit: @Sendable () -> Void
     private let state = Mutex(State())
 
@@ -24,13 +25,16 @@ final class MachineResources: Sendable {
     ///   - loop: serves the character backends.
     ///   - logger: for what is opened.
     ///   - confinement: what threads of devices enter; nil for threads that may do everything.
+    ///   - filtersSystemCalls: whether that keeps threads from starting others.
     ///   - onQuit: called when the keys that leave a terminal are pressed.
     init(
-        loop: EventLoop, logger: Logger, confinement: ThreadConfinement?, onQuit: @escaping @Sendable () -> Void
+        loop: EventLoop, logger: Logger, confinement: ThreadConfinement?, filtersSystemCalls: Bool,
+        onQuit: @escaping @Sendable () -> Void
     ) {
         self.loop = loop
         self.logger = logger
         self.confinement = confinement
+        self.filtersSystemCalls = filtersSystemCalls
         self.onQuit = onQuit
     }
 
@@ -67,7 +71,7 @@ final class MachineResources: Sendable {
         options.engine = device.image.engine?.diskEngine ?? .ioUring
         options.isEngineChosen = device.image.engine != nil
         options.passesDiscards = device.image.discard == .unmap
-        options.isConfined = confinement != nil
+        options.isConfined = filtersSystemCalls
         options.zeroDetection =
             switch device.image.zeroDetection {
             case .off: .off

@@ -55,6 +55,9 @@ final class MachineProcess: Sendable {
     /// - Returns: the exit status.
     /// - Throws: what keeps the machine from being started.
     static func run(_ commandLine: ParsedCommandLine, _ startTime: MonotonicClock.Instant) throws(CommandLineError) -> Int32 {
+        var commandLine = commandLine
+        let hasLandlock = try checkLandlock(commandLine)
+        if !hasLandlock { commandLine.configuration.reachableDirectories = nil }
         let (level, levelWarning) = logLevel(for: commandLine.log)
         let daemon = try commandLine.isDaemon ? makeDaemon() : nil
         let signals: TerminationSignals
@@ -88,6 +91,17 @@ final class MachineProcess: Sendable {
     }
 
     // MARK: Preparation
+
+    /// Whether the kernel has what keeps threads from files.
+    ///
+    /// - Throws: if it has not, and it was asked for.
+    private static func checkLandlock(_ commandLine: ParsedCommandLine) throws(CommandLineError) -> Bool {
+        guard !LandlockRuleset.isAvailable else { return true }
+        guard !commandLine.demandsLandlock else {
+            throw CommandLineError("-landlock", "this kernel has no Landlock, or was started without; leave the option out")
+        }
+        return false
+    }
 
     private static func makeDaemon() throws(CommandLineError) -> Daemon {
         do {
@@ -135,9 +149,9 @@ final class MachineProcess: Sendable {
             throw error
         }
         do {
-            try controller.confineControlThread()
+            try controller.confineControlThread(removing: commandLine.filesOfProcess)
         } catch {
-            outcome.withLock { $0.failure = RefusedCalls.message(error) }
+            outcome.withLock { $0.failure = error.description }
             controller.shutDown(.hostError)
         }
         loop.run()
