@@ -8,13 +8,14 @@ BUILD := .build/release
 BINARY := .build/stratovirt
 ARM64_BINARY := .build/stratovirt-aarch64
 
-.PHONY: help build boot test test-full test-unit fuzz bench format lint clean arm64 arm64-lab
+.PHONY: help build boot test test-full test-unit test-asan test-tsan fuzz bench format lint clean arm64 arm64-lab
 
 help:
 	@echo "make boot       build the monitor and a guest, and boot it to a shell on this terminal"
 	@echo "make test       unit tests, tests on /dev/kvm, and one lab boot of each kind"
 	@echo "make test-full  the whole matrix of guests as well"
 	@echo "make test-unit  only what needs neither a guest kernel nor the lab"
+	@echo "make test-asan  the same under AddressSanitizer, make test-tsan under ThreadSanitizer"
 	@echo "make fuzz       every parser of outside data under libFuzzer: make fuzz SECONDS=60 TARGET=qmp"
 	@echo "make bench      instructions, start and memory, beside the same in C"
 	@echo "make build      the release executable, $(BINARY)"
@@ -59,6 +60,12 @@ bench: build
 
 test-unit:
 	@Lab/run-tests unit
+
+test-asan:
+	@Lab/run-tests address
+
+test-tsan:
+	@Lab/run-tests thread
 
 fuzz:
 	@Fuzz/run --seconds $(or $(SECONDS),60) $(TARGET)

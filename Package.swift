@@ -65,7 +65,7 @@ let package = Package(
         module(
             "StratoMachine",
             [
-                "StratoHost", "StratoFirmwareTables", "StratoMemory", "StratoKVM", "StratoDisk", "StratoBoot",
+                "CStratoLinux", "StratoHost", "StratoFirmwareTables", "StratoMemory", "StratoKVM", "StratoDisk", "StratoBoot",
                 "StratoPlatform", "StratoPCI", "StratoVirtio",
             ]),
         module(

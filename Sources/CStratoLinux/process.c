@@ -103,6 +103,7 @@ int csl_daemon_started(int handshake) {
 // The terminal.
 
 static struct termios saved_settings;
+static pid_t own_group;
 static volatile sig_atomic_t is_armed = 0;
 
 void csl_restore_terminal(void) {
@@ -112,16 +113,30 @@ void csl_restore_terminal(void) {
     }
     // From the background the change would stop us, and the settings are those of the job in the foreground.
     group = tcgetpgrp(STDIN_FILENO);
-    if (group >= 0 && group != getpgrp()) {
+    if (group >= 0 && group != own_group) {
         return;
     }
     (void)tcsetattr(STDIN_FILENO, TCSANOW, &saved_settings);
 }
 
-// Entered once: SA_RESETHAND has put the default action back, which the second signal meets.
-static void fatal_signal(int number) {
+// Entered once: SA_RESETHAND has put the default action back, which the second signal meets. That comes, where it can, from
+// the same fault once more, as a filter lets few threads send signals.
+static void fatal_signal(int number, siginfo_t *info, void *context) {
+    (void)context;
     csl_restore_terminal();
-    (void)raise(number);
+    if (info->si_code <= 0) {
+        (void)raise(number);
+        return;
+    }
+    switch (number) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGILL:
+    case SIGFPE: return;
+    // Behind a breakpoint the program would go on.
+    case SIGTRAP: __builtin_trap();
+    default: (void)raise(number);
+    }
 }
 
 int csl_arm_terminal_guard(void) {
@@ -130,9 +145,11 @@ int csl_arm_terminal_guard(void) {
     if (tcgetattr(STDIN_FILENO, &saved_settings) < 0) {
         return 0;
     }
+    // It is the shell that changes a job's group, before the program runs.
+    own_group = getpgrp();
     is_armed = 1;
-    action.sa_handler = fatal_signal;
-    action.sa_flags = SA_RESETHAND | SA_NODEFER;
+    action.sa_sigaction = fatal_signal;
+    action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER;
     sigemptyset(&action.sa_mask);
     for (unsigned int index = 0; index < sizeof fatal / sizeof fatal[0]; index++) {
         (void)sigaction(fatal[index], &action, NULL);

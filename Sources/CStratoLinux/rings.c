@@ -193,12 +193,12 @@ int csl_aio_submit(struct csl_aio *aio) {
     return code;
 }
 
-int csl_aio_fetch(struct csl_aio *aio, int least) {
+int csl_aio_fetch(struct csl_aio *aio) {
     long result;
     aio->taken = 0;
     aio->fetched = 0;
     do {
-        result = syscall(SYS_io_getevents, aio->context, (long)least, (long)CSL_AIO_BATCH, aio->completions, NULL);
+        result = syscall(SYS_io_getevents, aio->context, 0l, (long)CSL_AIO_BATCH, aio->completions, NULL);
     } while (result < 0 && errno == EINTR);
     if (result > 0) {
         aio->fetched = (uint32_t)result;

@@ -43,6 +43,9 @@ package struct DiskImageOptions: Sendable, Hashable {
     /// What becomes of a write of nothing but zeros.
     package var zeroDetection: ZeroDetection
 
+    /// Threads are started by those alone that submit requests: others may be forbidden to.
+    package var isConfined = false
+
     package init(
         path: String, isReadOnly: Bool = false, isDirect: Bool = false, engine: Engine = .threads,
         isEngineChosen: Bool = true, passesDiscards: Bool = false, zeroDetection: ZeroDetection = .off

@@ -58,9 +58,6 @@ protocol DiskInterface: ~Copyable {
     /// Takes a completion: its tag, and how many bytes were transferred or a negative errno.
     mutating func next() -> (tag: Int32, result: Int)?
 
-    /// Waits for a completion; something must be in flight.
-    mutating func wait()
-
     /// Gives everything back to the kernel. Nothing is in flight. The last call.
     mutating func close()
 }

@@ -103,6 +103,7 @@ final class DiskThreads: Sendable {
     private let core: Core
     private let threadLimit: Int
     private let threads = Mutex<[HostThread]>([])
+    private let hasThreads = Atomic(false)
 
     /// - Parameters:
     ///   - image: what the requests are for.
@@ -130,6 +131,18 @@ final class DiskThreads: Sendable {
         }
         if let worker { worker.wake() }
         if startsThread { startThread() }
+    }
+
+    /// Starts a thread if there is none, for a caller after whom nobody may be allowed to.
+    func startFirst() {
+        guard !hasThreads.load(ordering: .relaxed) else { return }
+        hasThreads.store(true, ordering: .relaxed)
+        let isFirst = core.state.withLock { state in
+            guard state.threadCount == 0 else { return false }
+            state.threadCount = 1
+            return true
+        }
+        if isFirst { startThread() }
     }
 
     private func startThread() {

@@ -9,6 +9,9 @@ internal import Synchronization
 /// they are, discards and zeroed ranges, what lies at the end of a file that is no whole number of sectors long, and
 /// whatever came back half done. So does everything where the host does not have the interface.
 final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
+    /// How long a completion is waited for before it is looked for once more.
+    private static var drainMilliseconds: Int32 { 10 }
+
     private struct State: ~Copyable {
         var interface: Interface?
         /// What `prepare` could do was done.
@@ -79,6 +82,8 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
     func submit(_ indices: Span<Int32>) -> Bool {
         state.withLock { state in
             if !state.isPrepared { prepare(&state, nil) }
+            // Whoever drains the queue may not start a thread for what comes back half done.
+            if image.options.isConfined { threads.startFirst() }
             var position = 0
             while position < indices.count {
                 let run = requests.nextRun(indices, &position, merges: merges)
@@ -241,7 +246,9 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
     private func drain(_ state: inout State) {
         while state.inFlight > 0 {
             reap(&state)
-            if state.inFlight > 0 { state.interface?.wait() }
+            guard state.inFlight > 0 else { return }
+            // The device's own thread may have taken the signal, and wait for the lock by now.
+            event.wait(milliseconds: KernelDiskQueue.drainMilliseconds)
         }
     }
 

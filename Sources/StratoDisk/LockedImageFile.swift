@@ -49,17 +49,17 @@ package final class LockedImageFile: Sendable {
     package func write(_ bytes: Span<UInt8>, at offset: UInt64) throws(LinuxError) {
         var done = 0
         while done < bytes.count {
-            guard let position = off_t(exactly: offset &+ UInt64(done)) else {
+            guard let position = Int64(exactly: offset &+ UInt64(done)) else {
                 throw LinuxError(code: EFBIG, operation: "write \(path)")
             }
             // SAFETY: `done` stays below the span's count.
             let amount = unsafe bytes.withUnsafeBytes { buffer -> Int in
                 guard let base = buffer.baseAddress else { return 0 }
-                return unsafe pwrite(descriptor.number, base + done, buffer.count - done, position)
+                return unsafe csl_pwrite(descriptor.number, base + done, buffer.count - done, position)
             }
-            if amount < 0 {
-                if errno == EINTR { continue }
-                throw LinuxError(code: errno, operation: "write \(path)")
+            if amount == -Int(EINTR) { continue }
+            guard amount >= 0 else {
+                throw LinuxError(code: Int32(clamping: 0 - amount), operation: "write \(path)")
             }
             done += amount
         }

@@ -43,10 +43,5 @@ struct NativeDiskInterface: DiskInterface, ~Copyable {
         return (Int32(truncatingIfNeeded: tag), Int(result))
     }
 
-    mutating func wait() {
-        // An error leaves the caller to look again.
-        _ = unsafe csl_aio_fetch(&context, 1)
-    }
-
     mutating func close() { unsafe csl_aio_close(&context) }
 }

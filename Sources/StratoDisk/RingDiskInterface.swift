@@ -47,11 +47,6 @@ struct RingDiskInterface: DiskInterface, ~Copyable {
         return (Int32(truncatingIfNeeded: tag), Int(result))
     }
 
-    mutating func wait() {
-        // An error leaves the caller to look again.
-        _ = unsafe csl_uring_wait(&ring)
-    }
-
     mutating func close() { unsafe csl_uring_close(&ring) }
 }
 

@@ -19,6 +19,13 @@ package final class EventDescriptor: Sendable {
         _ = unsafe write(descriptor.number, &one, 8)
     }
 
+    /// Waits until the counter is signalled, without taking the count.
+    ///
+    /// - Parameter milliseconds: at most; -1 for no end.
+    package func wait(milliseconds: Int32) {
+        _ = csl_poll_within(descriptor.number, Int16(POLLIN), milliseconds)
+    }
+
     /// Takes the count since the last call and sets it to zero; 0 if nothing was signalled.
     @discardableResult
     package func consume() -> UInt64 {

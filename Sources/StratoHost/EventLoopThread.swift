@@ -5,12 +5,17 @@ package final class EventLoopThread: Sendable {
 
     private let thread: HostThread
 
-    /// - Parameter name: of the thread, cut to 15 bytes by the kernel.
+    /// - Parameters:
+    ///   - name: of the thread, cut to 15 bytes by the kernel.
+    ///   - confinement: what the thread enters; nil for a thread that may do everything.
     /// - Throws: `LinuxError` if there are no descriptors or threads left.
-    package init(name: String) throws(LinuxError) {
+    package init(name: String, confinement: ThreadConfinement? = nil) throws(LinuxError) {
         let loop = try EventLoop(name: name)
         self.loop = loop
-        thread = try HostThread.start(name: name) { loop.run() }
+        thread = try HostThread.start(name: name) {
+            guard confinement?.enter() ?? true else { return }
+            loop.run()
+        }
     }
 
     deinit {

@@ -58,6 +58,6 @@ package enum HostProcess {
     /// Removes a file's name.
     package static func removeFile(_ path: String) throws(LinuxError) {
         // SAFETY: the string lives for the length of the call.
-        try LinuxError.checkErrno(unsafe unlink(path), "remove \(path)")
+        try LinuxError.checkErrno(unsafe unlinkat(AT_FDCWD, path, 0), "remove \(path)")
     }
 }

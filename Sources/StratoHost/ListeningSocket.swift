@@ -156,7 +156,7 @@ package final class ListeningSocket: Sendable {
                 code: path.isEmpty ? EINVAL : ENAMETOOLONG,
                 operation: "\(operation): a socket's path is 1 to \(csl_unix_path_limit()) bytes long")
         }
-        let (parent, name) = split(path)
+        let (parent, name) = HostPath.split(path)
         let directory = try OwnedDescriptor(opening: parent, flags: csl_o_path() | O_DIRECTORY)
         let descriptor = OwnedDescriptor(
             owning: try LinuxError.check(csl_stream_socket(AF_UNIX), operation))
@@ -212,12 +212,6 @@ package final class ListeningSocket: Sendable {
         if unsafe unlinkat(directory, name, 0) < 0, errno != ENOENT {
             throw LinuxError(code: errno, operation: "remove the stale socket \(path)")
         }
-    }
-
-    private static func split(_ path: String) -> (directory: String, name: String) {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return (".", path) }
-        let directory = slash == path.startIndex ? "/" : String(path[..<slash])
-        return (directory, String(path[path.utf8.index(after: slash)...]))
     }
 
     private static func status(of name: String, in directory: Int32) -> stat? {

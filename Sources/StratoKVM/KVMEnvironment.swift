@@ -16,13 +16,17 @@ package enum KVMEnvironment: Sendable, Equatable, CustomStringConvertible {
         } catch {
             return .absent(reason: error.description)
         }
-        // SAFETY: the string lives for the length of the call.
-        if unsafe access("/sys/module/kvm_pvm", F_OK) == 0 {
+        var status = stat()
+        // SAFETY: the string lives for the length of the call. Asked this way, it needs no right to open anything.
+        if unsafe stat("/sys/module/kvm_pvm", &status) == 0 {
             return .limited(reason: "/dev/kvm is provided by kvm_pvm, which emulates a guest's kernel mode")
         }
         if let reason = missingVirtualization() { return .limited(reason: reason) }
         return .complete
     }
+
+    /// Files that `detect` opens, for reading and writing or for reading alone.
+    package static let openedPaths = (used: ["/dev/kvm"], read: ["/proc/cpuinfo"])
 
     package var description: String {
         switch self {

@@ -14,6 +14,8 @@ package final class KVMProcessor: @unchecked Sendable {
     private let descriptor: OwnedDescriptor
     private let area: UnsafeMutablePointer<kvm_run>
     private let areaSize: Int
+    /// Asked for once: a thread that sends kicks needs no call for it.
+    private let process = getpid()
 
     init(machine: KVMVirtualMachine, index: Int) throws(KVMError) {
         let number = try kvm("create virtual CPU \(index)") { () throws(LinuxError) in
@@ -57,7 +59,7 @@ package final class KVMProcessor: @unchecked Sendable {
         unsafe csl_kvm_set_immediate_exit(area, 1)
         if let thread, thread.threadID != 0 {
             // A thread that has ended answers ESRCH, and needs no kick.
-            _ = csl_tgkill(thread.threadID, csl_kick_signal())
+            _ = csl_tgkill(process, thread.threadID, csl_kick_signal())
         }
     }
 

@@ -46,6 +46,8 @@ package final class MicroVM: Machine {
         package var serialBackend: (any CharacterBackend)?
         package var hasACPI = true
         package var hasBootMarkers = false
+        /// What the machine's own threads give up.
+        package var confinement = MachineConfinement()
         /// Where the alarm of the board's clock comes from, on boards that have one; nil for a clock without.
         package var clockLoop: EventLoop?
         /// What boot markers are counted from.
@@ -103,13 +105,15 @@ package final class MicroVM: Machine {
                     device: device, memory: memory, base: base, interrupt: try machine.interruptLine(slot.interrupt),
                     doorbells: machine, logger: logger)
             }
+            if description.confinement.filtersSystemCalls { device.prepare(for: memory) }
             try mmio.insert(transport, at: base.value, size: VirtioMMIOTransport.size)
             transports.append(transport)
         }
         let processors = try board.makeProcessors()
         try board.load(into: processors)
         group = ProcessorGroup(
-            processors: processors, ports: ports, mmio: mmio, logger: logger, onRequest: { link.send($0) })
+            processors: processors, ports: ports, mmio: mmio, logger: logger,
+            confinement: description.confinement.processor, onRequest: { link.send($0) })
         self.memory = memory
         self.machine = machine
         self.board = board

@@ -31,15 +31,18 @@ package final class ProcessorGroup: Sendable {
     private let limiter: LogLimiter
     private let logger: Logger
     private let onRequest: @Sendable (GuestRequest) -> Void
+    private let confinement: ThreadConfinement?
 
     /// - Parameters:
     ///   - processors: in the order of their numbers, with their state set.
     ///   - ports: devices behind I/O ports.
     ///   - mmio: devices behind memory addresses.
     ///   - logger: where failures of KVM and accesses to nothing go.
+    ///   - confinement: what each thread enters; nil for threads that may do everything.
     ///   - onRequest: called on a virtual CPU's thread; it must not block, and must not call `hold` or `end`.
     package init(
         processors: [KVMProcessor], ports: Bus, mmio: Bus, logger: Logger,
+        confinement: ThreadConfinement? = nil,
         onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) {
         self.processors = processors
@@ -47,6 +50,7 @@ package final class ProcessorGroup: Sendable {
         self.mmio = mmio
         self.logger = logger
         self.onRequest = onRequest
+        self.confinement = confinement
         limiter = LogLimiter(source: "vcpu", logger: logger)
     }
 
@@ -134,6 +138,13 @@ package final class ProcessorGroup: Sendable {
             try processor.prepareThread()
         } catch {
             fail(processor, error.description)
+        }
+        do {
+            try confinement?.apply()
+        } catch {
+            fail(processor, error.description)
+            // Whatever else is decided, the guest does not run on a thread without.
+            return
         }
         var portView = ports.makeView()
         var mmioView = mmio.makeView()

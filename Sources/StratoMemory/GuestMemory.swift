@@ -278,11 +278,11 @@ package final class GuestMemory: @unchecked Sendable {
                 throw LinuxError(code: EOVERFLOW, operation: "read the file")
             }
             // SAFETY: `done` stays below the buffer's count.
-            let amount = unsafe pread(
-                file.number, target.hostAddress + done, count - done, off_t(position.partialValue))
-            if amount < 0 {
-                if errno == EINTR { continue }
-                throw LinuxError(code: errno, operation: "read the file")
+            let amount = unsafe csl_pread(
+                file.number, target.hostAddress + done, count - done, Int64(position.partialValue))
+            if amount == -Int(EINTR) { continue }
+            guard amount >= 0 else {
+                throw LinuxError(code: Int32(clamping: 0 - amount), operation: "read the file")
             }
             guard amount > 0 else { throw LinuxError(code: EIO, operation: "the file ends early") }
             done += amount

@@ -85,7 +85,8 @@ public final class VirtualMachine: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: described whole; what it lacks cannot be added later.
-    ///   - log: called with each line of the machine's log, from any of its threads; nil drops them.
+    ///   - log: called with each line of the machine's log, from any of its threads, with
+    ///     `confinesThreads` from one that is not confined; nil drops them.
     /// - Throws: `VirtualMachineError`, listing every problem of the configuration.
     public init(
         _ configuration: VirtualMachineConfiguration, log: (@Sendable (String) -> Void)? = nil
@@ -101,7 +102,9 @@ public final class VirtualMachine: Sendable {
             throw VirtualMachineError(.hostFailure, "\(error)")
         }
         self.configuration = configuration
-        let logger = log.map { Logger(sink: ClosureSink($0), level: .info) } ?? .silent
+        // What the program does with a line is not to be done on a thread that may ask so little of the kernel.
+        let logLoop = configuration.confinesThreads ? thread.loop : nil
+        let logger = log.map { Logger(sink: ClosureSink($0, loop: logLoop), level: .info) } ?? .silent
         controller = MachineController(configuration, loop: thread.loop, logger: logger)
         let life = LifeBox()
         self.life = life
@@ -321,8 +324,17 @@ extension VirtualMachine.Ending {
 
 private final class ClosureSink: LogSink {
     private let body: @Sendable (String) -> Void
+    /// Whose thread calls the body; nil for the thread that writes.
+    private let loop: EventLoop?
 
-    init(_ body: @escaping @Sendable (String) -> Void) { self.body = body }
+    init(_ body: @escaping @Sendable (String) -> Void, loop: EventLoop?) {
+        self.body = body
+        self.loop = loop
+    }
 
-    func write(_ level: LogLevel, _ message: String) { body("\(level.label): \(message)") }
+    func write(_ level: LogLevel, _ message: String) {
+        let line = "\(level.label): \(message)"
+        guard let loop else { return body(line) }
+        loop.execute { [body] in body(line) }
+    }
 }

@@ -122,6 +122,12 @@ package protocol VirtioDevice: AnyObject, Sendable {
     /// Writes the configuration space; what the driver may not write keeps its value.
     func writeConfiguration(_ value: UInt64, at offset: Int, width: Int)
 
+    /// Makes what the host carries requests out with, before the driver is ready: where threads may not make it any more by
+    /// then.
+    ///
+    /// - Parameter memory: what the driver's queues will be in.
+    func prepare(for memory: GuestMemory)
+
     /// The driver is ready: the queues become the device's.
     ///
     /// - Throws: `VirtioError`; the device stays inactive.
@@ -152,4 +158,9 @@ package protocol VirtioDevice: AnyObject, Sendable {
     ///
     /// - Throws: `VirtioError`, and nothing has changed.
     func restoreState(_ bytes: [UInt8]) throws(VirtioError)
+}
+
+extension VirtioDevice {
+    /// Nothing, for a device that needs nothing.
+    package func prepare(for memory: GuestMemory) {}
 }

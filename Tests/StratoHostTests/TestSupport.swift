@@ -38,7 +38,7 @@ final class Collector<Element: Sendable>: Sendable {
 }
 
 /// A directory that goes with the test.
-final class TemporaryDirectory {
+final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {

@@ -30,6 +30,7 @@ struct AcceptedTests {
         image.isDirect = false
         var expected = VirtualMachineConfiguration()
         expected.memory.size = .gibibytes(1)
+        expected.confinesThreads = true
         expected.bootLoader = LinuxBootLoader(
             kernel: "/path/to/kernel", commandLine: "console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda")
         expected.storageDevices = [StorageDeviceConfiguration(id: "rootfs", image: image)]
@@ -60,6 +61,7 @@ struct AcceptedTests {
         var expected = VirtualMachineConfiguration()
         expected.machine = MachineConfiguration(kind: .standard)
         expected.memory.size = .gibibytes(2)
+        expected.confinesThreads = true
         expected.bootLoader = LinuxBootLoader(
             kernel: "/path/to/kernel",
             commandLine: "console=\(HostArchitecture.serialConsole) reboot=k panic=1 root=/dev/vda")
@@ -144,6 +146,29 @@ struct AcceptedTests {
         #expect(try firmware(",readonly=off") == writable)
     }
 
+    @Test(
+        "Files are out of reach where no client can add one, and in the directories that the line names",
+        arguments: [
+            ("", [], false), ("-landlock on", [], true), ("-landlock off", nil, false),
+            ("-landlock path=/a", ["/a"], true), ("-landlock path=/a -landlock on -landlock path=/b", ["/a", "/b"], true),
+            ("-qmp unix:S,server,nowait", nil, false), ("-qmp unix:S,server,nowait -landlock on", [], true),
+            ("-mon chardev=m -chardev socket,id=m,path=S,server,nowait", nil, false),
+            ("-qmp unix:S,server,nowait -landlock path=/images", ["/images"], true),
+        ] as [(String, [String]?, Bool)])
+    func landlock(_ words: String, _ directories: [String]?, _ isDemanded: Bool) throws {
+        let line = try accepted(["-kernel", "K"] + words.split(separator: " ").map(String.init))
+        #expect(line.configuration.reachableDirectories == directories)
+        #expect(line.demandsLandlock == isDemanded)
+    }
+
+    @Test("What the process makes for its own time is known, to be removed")
+    func filesOfProcess() throws {
+        let line = try accepted(
+            "-kernel K -qmp unix:/q,server,nowait -qmp tcp:127.0.0.1:4444,server,nowait -serial socket,path=/s,server,nowait "
+                .split(separator: " ").map(String.init) + ["-daemonize", "-pidfile", "/p"])
+        #expect(Set(line.filesOfProcess) == ["/q", "/s", "/p"])
+    }
+
     @Test("Kata's command line is accepted, with -D that has no file")
     func kata() throws {
         let line = try accepted([
@@ -154,6 +179,7 @@ struct AcceptedTests {
             "-drive", "id=rootfs,file=/r,readonly=on,direct=off", "-device", "virtio-blk-device,drive=rootfs,id=virtio-blk0",
         ])
         #expect(line.configuration.name == "sandbox-1f2e")
+        #expect(!line.configuration.confinesThreads)
         #expect(line.configuration.uuid?.description == "9a1f2c3d-0000-4000-8000-00000000000a")
         #expect(line.configuration.processors.count == 2)
         #expect(line.configuration.memory.size == .gibibytes(2))

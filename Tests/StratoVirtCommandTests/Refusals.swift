@@ -212,6 +212,12 @@ let refusals: [Refusal] = [
     Refusal(
         "-mon chardev=m -serial chardev:m -chardev socket,id=m,path=S,server,nowait",
         "-mon: chardev 'm' is used by -serial already; give each its own"),
+    Refusal("-landlock -kernel K", "-landlock: needs a value: -landlock on|off|path=DIR"),
+    Refusal("-landlock maybe -kernel K", "-landlock: state must be on or off, not 'maybe'"),
+    Refusal("-landlock pat=/d -kernel K", "-landlock: unknown property 'pat'; did you mean 'path'?"),
+    Refusal("-landlock path= -kernel K", "-landlock: property 'path' needs a value: path=..."),
+    Refusal("-landlock off,path=/d -kernel K", "-landlock: a path has no meaning with off; leave one of the two out"),
+    Refusal("-landlock off -landlock path=/d -kernel K", "-landlock: is both on and off; leave one of the two out"),
     Refusal("-pidfile P -kernel K", "-pidfile: is written by a daemon; add -daemonize, or leave -pidfile out"),
     Refusal(
         "-daemonize -serial stdio -kernel K",

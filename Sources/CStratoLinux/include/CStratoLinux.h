@@ -8,7 +8,9 @@
 #include "disk.h"
 #include "host.h"
 #include "kvm.h"
+#include "landlock.h"
 #include "process.h"
 #include "rings.h"
+#include "seccomp.h"
 
 #endif

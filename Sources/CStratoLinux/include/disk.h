@@ -26,11 +26,14 @@ static inline ssize_t csl_pwritev(int fd, const void *_Nonnull vectors, int coun
     return result < 0 ? -errno : result;
 }
 static inline ssize_t csl_pread(int fd, void *_Nonnull buffer, size_t count, int64_t offset) {
-    ssize_t result = pread(fd, buffer, count, offset);
+    // As a vector: a thread that is allowed to move several pieces needs no other call for one.
+    struct iovec vector = {.iov_base = buffer, .iov_len = count};
+    ssize_t result = preadv(fd, &vector, 1, offset);
     return result < 0 ? -errno : result;
 }
 static inline ssize_t csl_pwrite(int fd, const void *_Nonnull buffer, size_t count, int64_t offset) {
-    ssize_t result = pwrite(fd, buffer, count, offset);
+    struct iovec vector = {.iov_base = (void *)buffer, .iov_len = count};
+    ssize_t result = pwritev(fd, &vector, 1, offset);
     return result < 0 ? -errno : result;
 }
 static inline int csl_fdatasync(int fd) { return fdatasync(fd) < 0 ? -errno : 0; }
@@ -47,6 +50,11 @@ static inline int csl_fallocate(int fd, int mode, int64_t offset, int64_t length
     return result < 0 ? -errno : 0;
 }
 
+enum csl_block_request : unsigned long {
+    CSL_BLKSSZGET = BLKSSZGET,
+    CSL_BLKDISCARD = BLKDISCARD,
+    CSL_BLKZEROOUT = BLKZEROOUT,
+};
 static inline int csl_block_size_bytes(int fd, uint64_t *_Nonnull size) {
     return ioctl(fd, BLKGETSIZE64, size) < 0 ? -errno : 0;
 }
@@ -83,16 +91,17 @@ static inline int csl_direct_alignment(int fd, uint32_t *_Nonnull memory, uint32
     return 0;
 }
 
-// Locks of the open file description, of Linux 3.15 (F_OFD_GETLK, F_OFD_SETLK): glibc names them for _GNU_SOURCE only.
+// Locks of the open file description, of Linux 3.15: glibc names them for _GNU_SOURCE only.
+enum csl_ofd_command : int { CSL_OFD_GETLK = 36, CSL_OFD_SETLK = 37 };
 static inline int csl_ofd_lock(int fd, int type, int64_t start, int64_t length) {
     struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
-    return fcntl(fd, 37, &lock) < 0 ? -errno : 0;
+    return fcntl(fd, CSL_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 /// Finds who would stop a lock: 0 nobody, else the type of the lock that is there; its owner goes to `process`, -1 for
 /// the owner of an open file description.
 static inline int csl_ofd_probe(int fd, int type, int64_t start, int64_t length, int *_Nonnull process) {
     struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
-    if (fcntl(fd, 36, &lock) < 0) {
+    if (fcntl(fd, CSL_OFD_GETLK, &lock) < 0) {
         return -errno;
     }
     *process = (int)lock.l_pid;

@@ -50,8 +50,8 @@ static inline int csl_eventfd(unsigned int initial) {
     return result < 0 ? -errno : result;
 }
 static inline int csl_gettid(void) { return (int)syscall(SYS_gettid); }
-static inline int csl_tgkill(int thread, int signal_number) {
-    long result = syscall(SYS_tgkill, getpid(), thread, signal_number);
+static inline int csl_tgkill(int process, int thread, int signal_number) {
+    long result = syscall(SYS_tgkill, process, thread, signal_number);
     return result < 0 ? -errno : 0;
 }
 static inline void csl_set_thread_name(const char *_Nonnull name) {

@@ -24,6 +24,7 @@ enum csl_kvm_request : unsigned long {
     CSL_KVM_SET_MP_STATE = KVM_SET_MP_STATE,
     CSL_KVM_GET_VCPU_EVENTS = KVM_GET_VCPU_EVENTS,
     CSL_KVM_SET_VCPU_EVENTS = KVM_SET_VCPU_EVENTS,
+    CSL_KVM_SET_GSI_ROUTING = KVM_SET_GSI_ROUTING,
 };
 
 /// The signals that end KVM_RUN: all but `signal_number` stay blocked inside it. The kernel's set is 8 bytes.
@@ -122,6 +123,8 @@ enum csl_kvm_x86_request : unsigned long {
     CSL_KVM_SET_XCRS = KVM_SET_XCRS,
     CSL_KVM_GET_DEBUGREGS = KVM_GET_DEBUGREGS,
     CSL_KVM_SET_DEBUGREGS = KVM_SET_DEBUGREGS,
+    CSL_KVM_GET_MSRS = KVM_GET_MSRS,
+    CSL_KVM_SET_MSRS = KVM_SET_MSRS,
 };
 
 /// Reads up to `capacity` entries of what KVM can show a guest; returns how many there are.

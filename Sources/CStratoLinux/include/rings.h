@@ -148,12 +148,6 @@ static inline int csl_uring_next(struct csl_uring *_Nonnull ring, uint64_t *_Non
     return 1;
 }
 
-/// Waits for a completion.
-static inline int csl_uring_wait(struct csl_uring *_Nonnull ring) {
-    long result = syscall(SYS_io_uring_enter, ring->fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0);
-    return result < 0 && errno != EINTR ? -errno : 0;
-}
-
 // libaio's system calls
 
 enum { CSL_AIO_BATCH = 32 };
@@ -208,11 +202,11 @@ static inline int csl_aio_unstage(struct csl_aio *_Nonnull aio, uint64_t *_Nonnu
     return 1;
 }
 
-/// Fetches completions, waiting for one if `least` is 1.
-int csl_aio_fetch(struct csl_aio *_Nonnull aio, int least);
+/// Fetches the completions that there are; returns how many.
+int csl_aio_fetch(struct csl_aio *_Nonnull aio);
 
 static inline int csl_aio_next(struct csl_aio *_Nonnull aio, uint64_t *_Nonnull tag, int64_t *_Nonnull result) {
-    if (aio->taken == aio->fetched && csl_aio_fetch(aio, 0) <= 0) {
+    if (aio->taken == aio->fetched && csl_aio_fetch(aio) <= 0) {
         return 0;
     }
     const struct io_event *event = &aio->completions[aio->taken++];

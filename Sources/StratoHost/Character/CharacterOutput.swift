@@ -35,6 +35,9 @@ struct CharacterOutputContext: Sendable {
     /// Told of lost bytes and errors.
     let logger: Logger
 
+    /// What a thread of the output's own enters before it does anything; nil for a thread that may do everything.
+    var confinement: ThreadConfinement?
+
     /// Called once, on any thread and with no lock held, when the other end is gone for good.
     let onFailure: @Sendable (LinuxError) -> Void
 

@@ -20,36 +20,42 @@ package final class StandardIOCharacterBackend: CharacterBackend {
     ///   - logger: told of lost bytes and errors.
     ///   - inputNumber: stays the caller's, and stays open.
     ///   - outputNumber: stays the caller's.
+    ///   - confinement: of a thread that output needs where it can't be written without waiting.
     ///   - onQuit: called on the loop when a person at the terminal has typed Ctrl-a x; nil leaves Ctrl-a to the guest.
     /// - Throws: `LinuxError` if the descriptors can't be used. One that is closed counts as one that nothing comes from, or
     ///   that nobody reads.
     package convenience init(
         loop: EventLoop, logger: Logger, input inputNumber: Int32 = STDIN_FILENO, output outputNumber: Int32 = STDOUT_FILENO,
-        onQuit: (@Sendable () -> Void)? = nil
+        confinement: ThreadConfinement? = nil, onQuit: (@Sendable () -> Void)? = nil
     ) throws(LinuxError) {
         try self.init(
             filename: "stdio", inputNumber, outputNumber, Terminal(descriptor: inputNumber), loop: loop, logger: logger,
-            onQuit: onQuit)
+            confinement: confinement, onQuit: onQuit)
     }
 
     /// A backend on a descriptor of somebody else, which is duplicated: read from and written to as far as it is open for it.
     ///
     /// - Throws: `LinuxError` if it is not open.
-    package convenience init(descriptor: Int32, loop: EventLoop, logger: Logger) throws(LinuxError) {
+    package convenience init(
+        descriptor: Int32, loop: EventLoop, logger: Logger, confinement: ThreadConfinement? = nil
+    ) throws(LinuxError) {
         try LinuxError.checkErrno(Glibc.fcntl(descriptor, F_GETFD), "use descriptor \(descriptor)")
-        try self.init(filename: "fd:\(descriptor)", descriptor, descriptor, nil, loop: loop, logger: logger, onQuit: nil)
+        try self.init(
+            filename: "fd:\(descriptor)", descriptor, descriptor, nil, loop: loop, logger: logger, confinement: confinement,
+            onQuit: nil)
     }
 
     private init(
         filename: String, _ inputNumber: Int32, _ outputNumber: Int32, _ terminal: Terminal?, loop: EventLoop,
-        logger: Logger, onQuit: (@Sendable () -> Void)?
+        logger: Logger, confinement: ThreadConfinement?, onQuit: (@Sendable () -> Void)?
     ) throws(LinuxError) {
         let log = LogLimiter(source: filename, logger: logger)
         let receiver = ReceiverSlot()
         var output: (any CharacterOutput)?
         if let stream = try StandardIOCharacterBackend.stream(outputNumber, O_WRONLY) {
-            output = CharacterOutputContext(source: filename, loop: loop, logger: logger, onFailure: { _ in })
-                .makeOutput(stream)
+            let context = CharacterOutputContext(
+                source: filename, loop: loop, logger: logger, confinement: confinement, onFailure: { _ in })
+            output = context.makeOutput(stream)
         }
         var input: CharacterInput?
         if let stream = try StandardIOCharacterBackend.stream(inputNumber, O_RDONLY) {

@@ -8,8 +8,8 @@ final class ThreadedOutput: CharacterOutput {
         var dropped: UInt64 = 0
         var thread: HostThread?
         var isClosing = false
-        /// The thread has ended, or never was.
-        var isIdle = true
+        /// The thread has ended.
+        var isIdle = false
     }
 
     /// What the thread works with; it lives on by itself where the other end holds it longer than `close` waits.
@@ -37,7 +37,14 @@ final class ThreadedOutput: CharacterOutput {
         self.context = context
         log = LogLimiter(source: context.source, logger: context.logger, burst: 1)
         do {
-            shared = Shared(stream, try EventDescriptor())
+            let shared = Shared(stream, try EventDescriptor())
+            // Here, and not with the first byte: that comes on threads that may start no other.
+            let thread = try HostThread.start(name: "output", stackSize: 256 << 10) { [context, log] in
+                guard context.confinement?.enter() ?? true else { return }
+                ThreadedOutput.serve(shared, context, log)
+            }
+            shared.state.update { $0.thread = thread }
+            self.shared = shared
         } catch {
             shared = nil
             log.log(.error, "no output: \(error)")
@@ -52,29 +59,13 @@ final class ThreadedOutput: CharacterOutput {
 
     func write(_ bytes: Span<UInt8>) {
         guard let shared else { return }
-        let (lost, failure) = shared.state.update { state -> (Int, LinuxError?) in
-            guard !state.isClosing else { return (0, nil) }
+        let lost = shared.state.update { state -> Int in
+            guard !state.isClosing else { return 0 }
             let lost = bytes.count - state.queue.append(bytes)
             state.dropped &+= UInt64(lost)
-            guard state.thread == nil else { return (lost, nil) }
-            do throws(LinuxError) {
-                state.isIdle = false
-                state.thread = try HostThread.start(name: "output", stackSize: 256 << 10) { [context, log] in
-                    ThreadedOutput.serve(shared, context, log)
-                }
-                return (lost, nil)
-            } catch {
-                state.isClosing = true
-                state.isIdle = true
-                return (lost, error)
-            }
+            return lost
         }
-        if let failure {
-            log.log(.error, "no output: \(failure)")
-            context.onFailure(failure)
-        } else if lost > 0 {
-            log.log(.warn, "output is dropped: nobody reads it")
-        }
+        if lost > 0 { log.log(.warn, "output is dropped: nobody reads it") }
     }
 
     func close(isWaiting: Bool) {

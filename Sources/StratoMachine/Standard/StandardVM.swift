@@ -34,6 +34,8 @@ package final class StandardVM: Machine {
         package var devices: [PCIDeviceDescription] = []
         package var serialBackend: (any CharacterBackend)?
         package var hasBootMarkers = false
+        /// What the machine's own threads give up.
+        package var confinement = MachineConfinement()
         /// What boot markers are counted from.
         package var startTime = MonotonicClock.now
         /// What the machine says about itself.
@@ -84,7 +86,7 @@ package final class StandardVM: Machine {
             machine: machine, description: description, ports: ports, mmio: mmio, loop: loop, logger: logger,
             onRequest: { request in link.send(request) })
         do {
-            let bootOrder = try StandardVM.populate(board, with: description.devices, machine, logger)
+            let bootOrder = try StandardVM.populate(board, with: description, machine, loop, logger)
             try board.offerBootOrder(bootOrder)
             processors = try board.makeProcessors()
             try board.load(into: processors)
@@ -93,7 +95,8 @@ package final class StandardVM: Machine {
             throw error
         }
         group = ProcessorGroup(
-            processors: processors, ports: ports, mmio: mmio, logger: logger, onRequest: { link.send($0) })
+            processors: processors, ports: ports, mmio: mmio, logger: logger,
+            confinement: description.confinement.processor, onRequest: { link.send($0) })
         self.memory = memory
         self.board = board
         self.link = link
@@ -106,13 +109,15 @@ package final class StandardVM: Machine {
     ///
     /// - Returns: the firmware's names of those that it is to boot from, in its order.
     private static func populate(
-        _ board: StandardBoard, with devices: [PCIDeviceDescription], _ machine: KVMVirtualMachine, _ logger: Logger
+        _ board: StandardBoard, with description: Description, _ machine: KVMVirtualMachine, _ loop: EventLoop,
+        _ logger: Logger
     ) throws(MachineError) -> [String] {
-        var population = PCIPopulation(board: board, machine: machine, logger: logger)
+        var population = PCIPopulation(
+            board: board, machine: machine, loop: loop, logger: logger, isConfined: description.confinement.filtersSystemCalls)
         // Buses before what is on them, and those with an address before those that take what is left.
         for isPort in [true, false] {
             for hasAddress in [true, false] {
-                for device in devices where device.isRootPort == isPort && (device.device != nil) == hasAddress {
+                for device in description.devices where device.isRootPort == isPort && (device.device != nil) == hasAddress {
                     try population.insert(device)
                 }
             }
@@ -174,14 +179,18 @@ private struct PCIPopulation {
 
     private let board: StandardBoard
     private let machine: KVMVirtualMachine
+    private let loop: EventLoop
     private let logger: Logger
+    private let isConfined: Bool
     private var ports: [String: Port] = [:]
     private var bootable: [(index: Int, path: String)] = []
 
-    init(board: StandardBoard, machine: KVMVirtualMachine, logger: Logger) {
+    init(board: StandardBoard, machine: KVMVirtualMachine, loop: EventLoop, logger: Logger, isConfined: Bool) {
         self.board = board
         self.machine = machine
+        self.loop = loop
         self.logger = logger
+        self.isConfined = isConfined
     }
 
     /// The firmware's names of what it is to boot from, first to last.
@@ -211,10 +220,14 @@ private struct PCIPopulation {
                         name: device.id, port: portNumber, slot: UInt16(portNumber),
                         isMultifunction: device.isMultifunction),
                     messages: board.messages, logger: logger,
-                    onEject: { functions in for function in functions { function.shutDown() } })
+                    // Not on the virtual CPU's thread, which may not close what a device has of the host's.
+                    onEject: { [loop] functions in
+                        loop.execute { for function in functions { function.shutDown() } }
+                    })
                 try bus.insert(function, device: place.device, function: place.function)
                 ports[device.id] = Port(function: function, place: place)
             case .virtio(let contents):
+                if isConfined { contents.prepare(for: machine.memory) }
                 let function = try VirtioPCITransport(
                     device: contents, memory: machine.memory, placement: isOnRoot ? .rootBus : .port,
                     isMultifunction: device.isMultifunction, messages: board.messages, doorbells: machine, logger: logger)

@@ -25,6 +25,7 @@ extension VirtualMachineConfiguration {
         checker.checkPlacements(rootPorts, storageDevices)
         checker.checkCharacterDevices(serialPort: serialPort, characterDevices)
         checker.checkIOThreads(ioThreads)
+        checker.checkReachableDirectories(reachableDirectories ?? [])
         return checker.problems
     }
 }
@@ -372,6 +373,12 @@ struct ConfigurationChecker {
     }
 
     // MARK: Threads
+
+    mutating func checkReachableDirectories(_ directories: [String]) {
+        for (index, directory) in directories.enumerated() {
+            checkPath(directory, at: "reachableDirectories[\(index)]")
+        }
+    }
 
     mutating func checkIOThreads(_ threads: [IOThreadConfiguration]) {
         let maximum = ConfigurationLimits.ioThreads

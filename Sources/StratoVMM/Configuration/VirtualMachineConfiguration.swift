@@ -44,6 +44,16 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
     /// True leaves the virtual CPUs paused after start until they are resumed.
     public var startsPaused: Bool
 
+    /// True confines the threads that the machine makes for virtual CPUs and devices: the kernel carries out no system call of
+    /// theirs but those that they need (seccomp(2)), and any other ends the process by SIGSYS. Threads of the program that
+    /// uses the machine stay as they are.
+    public var confinesThreads: Bool
+
+    /// Directories beneath which the threads that the machine makes for virtual CPUs and devices can open, make and remove
+    /// files (landlock(7)); nil for wherever the user may. What this configuration names is opened before, and needs no place
+    /// here. Threads of the program that uses the machine stay as they are.
+    public var reachableDirectories: [String]?
+
     /// A microVM with one virtual CPU, 256 MiB and no device.
     public init() {
         name = nil
@@ -60,5 +70,7 @@ public struct VirtualMachineConfiguration: Sendable, Hashable {
         characterDevices = []
         ioThreads = []
         startsPaused = false
+        confinesThreads = false
+        reachableDirectories = nil
     }
 }

@@ -18,13 +18,20 @@ final class AssembledMachine: Sendable {
         _ configuration: VirtualMachineConfiguration, loop: EventLoop, logger: Logger, startTime: MonotonicClock.Instant,
         onRequest: @escaping @Sendable (GuestRequest) -> Void, onQuit: @escaping @Sendable () -> Void
     ) throws(MachineControlError) {
-        let resources = MachineResources(loop: loop, logger: logger, onQuit: onQuit)
+        let confinement = try AssembledMachine.confinement(configuration)
+        // A thread that cannot be confined ends, and the machine with it.
+        let threadConfinement = confinement.inputOutput { error in onRequest(.failed("\(error)")) }
+        let resources = MachineResources(
+            loop: loop, logger: logger, confinement: threadConfinement,
+            filtersSystemCalls: confinement.filtersSystemCalls, onQuit: onQuit)
         do {
             switch configuration.machine.kind {
             case .microVM:
-                machine = try AssembledMachine.makeMicroVM(configuration, resources, loop, logger, startTime, onRequest)
+                machine = try AssembledMachine.makeMicroVM(
+                    configuration, resources, confinement, loop, logger, startTime, onRequest)
             case .standard:
-                machine = try AssembledMachine.makeStandardVM(configuration, resources, loop, logger, startTime, onRequest)
+                machine = try AssembledMachine.makeStandardVM(
+                    configuration, resources, confinement, loop, logger, startTime, onRequest)
             case .none:
                 throw MachineError("-machine: \(configuration.machine.kind.rawValue) has no machine to start")
             }
@@ -36,9 +43,25 @@ final class AssembledMachine: Sendable {
         self.resources = resources
     }
 
+    private static func confinement(
+        _ configuration: VirtualMachineConfiguration
+    ) throws(MachineControlError) -> MachineConfinement {
+        var confinement = MachineConfinement()
+        confinement.filtersSystemCalls = configuration.confinesThreads
+        if let directories = configuration.reachableDirectories {
+            do {
+                confinement.ruleset = try LandlockRuleset(reaching: directories)
+            } catch {
+                throw MachineControlError("-landlock: \(error)")
+            }
+        }
+        return confinement
+    }
+
     private static func makeMicroVM(
-        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ loop: EventLoop, _ logger: Logger,
-        _ startTime: MonotonicClock.Instant, _ onRequest: @escaping @Sendable (GuestRequest) -> Void
+        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ confinement: MachineConfinement,
+        _ loop: EventLoop, _ logger: Logger, _ startTime: MonotonicClock.Instant,
+        _ onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws -> any Machine {
         guard let bootLoader = configuration.bootLoader else {
             throw MachineError("-kernel: a microVM needs a kernel; name its image")
@@ -53,6 +76,7 @@ final class AssembledMachine: Sendable {
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.clockLoop = loop
         description.startTime = startTime
+        description.confinement = confinement
         for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
         // Images are locked before anything else of the host is touched: a conflict leaves no trace.
         for device in configuration.storageDevices {
@@ -69,8 +93,9 @@ final class AssembledMachine: Sendable {
     }
 
     private static func makeStandardVM(
-        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ loop: EventLoop, _ logger: Logger,
-        _ startTime: MonotonicClock.Instant, _ onRequest: @escaping @Sendable (GuestRequest) -> Void
+        _ configuration: VirtualMachineConfiguration, _ resources: MachineResources, _ confinement: MachineConfinement,
+        _ loop: EventLoop, _ logger: Logger, _ startTime: MonotonicClock.Instant,
+        _ onRequest: @escaping @Sendable (GuestRequest) -> Void
     ) throws -> any Machine {
         let system = try KVMSystem()
         let ranges = try StandardBoard.memoryRanges(configuration.memory.size.bytes)
@@ -80,6 +105,7 @@ final class AssembledMachine: Sendable {
         description.processorFeatures = configuration.processors.features
         description.hasBootMarkers = configuration.machine.hasBootMarkers
         description.startTime = startTime
+        description.confinement = confinement
         description.identity = SystemDescription(configuration)
         for ioThread in configuration.ioThreads { try resources.startIOThread(ioThread.id) }
         // Images are locked before anything else of the host is touched: a conflict leaves no trace.

@@ -79,6 +79,27 @@ package final class MachineController: MachineControl {
         }
     }
 
+    /// Confines the calling thread to what the control loop needs, if the configuration wants threads confined. To be called
+    /// on the loop's own thread, after `start` has begun on another: no thread can be started from here any more.
+    ///
+    /// - Parameter removable: paths of files that the thread removes at its end.
+    /// - Throws: `MachineControlError` if the kernel does not take the rules.
+    package func confineControlThread(removing removable: [String]) throws(MachineControlError) {
+        let ruleset: LandlockRuleset?
+        do {
+            ruleset = try configuration.reachableDirectories.map { directories throws(LinuxError) in
+                try LandlockRuleset(reaching: directories, removing: removable)
+            }
+        } catch {
+            throw MachineControlError("-landlock: \(error)")
+        }
+        do {
+            try ThreadConfinement(filter: configuration.confinesThreads ? ThreadFilters.main : nil, ruleset: ruleset).apply()
+        } catch {
+            throw MachineControlError("\(error)")
+        }
+    }
+
     // MARK: MachineControl
 
     package var status: MachineStatus { currentStatus.withLock { $0 } }

@@ -16,16 +16,25 @@ final class MachineResources: Sendable {
 
     private let loop: EventLoop
     private let logger: Logger
+    private let confinement: ThreadConfinement?
+    private let filtersSystemCalls: Bool
     private let onQuit: @Sendable () -> Void
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - loop: serves the character backends.
     ///   - logger: for what is opened.
+    ///   - confinement: what threads of devices enter; nil for threads that may do everything.
+    ///   - filtersSystemCalls: whether that keeps threads from starting others.
     ///   - onQuit: called when the keys that leave a terminal are pressed.
-    init(loop: EventLoop, logger: Logger, onQuit: @escaping @Sendable () -> Void) {
+    init(
+        loop: EventLoop, logger: Logger, confinement: ThreadConfinement?, filtersSystemCalls: Bool,
+        onQuit: @escaping @Sendable () -> Void
+    ) {
         self.loop = loop
         self.logger = logger
+        self.confinement = confinement
+        self.filtersSystemCalls = filtersSystemCalls
         self.onQuit = onQuit
     }
 
@@ -33,7 +42,7 @@ final class MachineResources: Sendable {
     ///
     /// - Throws: `LinuxError`.
     func startIOThread(_ id: String) throws(LinuxError) {
-        let thread = try EventLoopThread(name: "io-\(id)")
+        let thread = try EventLoopThread(name: "io-\(id)", confinement: confinement)
         state.withLock { $0.ioThreads.append((id, thread)) }
     }
 
@@ -48,7 +57,7 @@ final class MachineResources: Sendable {
                 return found.thread.loop
             }
             if let thread = state.deviceThread { return thread.loop }
-            let thread = try EventLoopThread(name: "devices")
+            let thread = try EventLoopThread(name: "devices", confinement: confinement)
             state.deviceThread = thread
             return thread.loop
         }
@@ -62,6 +71,7 @@ final class MachineResources: Sendable {
         options.engine = device.image.engine?.diskEngine ?? .ioUring
         options.isEngineChosen = device.image.engine != nil
         options.passesDiscards = device.image.discard == .unmap
+        options.isConfined = filtersSystemCalls
         options.zeroDetection =
             switch device.image.zeroDetection {
             case .off: .off
@@ -121,7 +131,8 @@ final class MachineResources: Sendable {
         _ configuration: CharacterBackendConfiguration, label: String
     ) throws -> any CharacterBackend {
         switch configuration {
-        case .standardIO: try StandardIOCharacterBackend(loop: loop, logger: logger, onQuit: onQuit)
+        case .standardIO:
+            try StandardIOCharacterBackend(loop: loop, logger: logger, confinement: confinement, onQuit: onQuit)
         case .pseudoTerminal: try PseudoTerminalCharacterBackend(loop: loop, logger: logger)
         case .file(let path): try FileCharacterBackend(path: path, loop: loop, logger: logger)
         case .unixSocket(let path):
@@ -129,7 +140,8 @@ final class MachineResources: Sendable {
         case .tcpSocket(let host, let port):
             try SocketCharacterBackend(listeningAt: .tcp(host: host, port: port), loop: loop, logger: logger)
         case .log: LogCharacterBackend(source: label, loop: loop, logger: logger)
-        case .descriptor(let number): try StandardIOCharacterBackend(descriptor: number, loop: loop, logger: logger)
+        case .descriptor(let number):
+            try StandardIOCharacterBackend(descriptor: number, loop: loop, logger: logger, confinement: confinement)
         case .null: NullCharacterBackend()
         }
     }

@@ -41,6 +41,11 @@ struct CommandLineBuilder {
         case reference(String)
     }
 
+    /// What threads may do with the host's files, as far as the command line says it.
+    enum FileAccess {
+        case restricted, unrestricted
+    }
+
     /// A socket of the command line, for one use each.
     struct Socket: Equatable {
         var endpoint: MonitorEndpoint
@@ -63,6 +68,9 @@ struct CommandLineBuilder {
     var monitorThreads: [PropertyList] = []
     var log = LogDestination.warnings
     var isDaemon = false
+    var filtersSystemCalls = true
+    var fileAccess: FileAccess?
+    var reachableDirectories: [String] = []
     var pidFile: String?
     var warnings: [String] = []
 
@@ -93,6 +101,9 @@ struct CommandLineBuilder {
         warnAboutConsole()
         var result = ParsedCommandLine()
         result.configuration = configuration
+        result.configuration.confinesThreads = filtersSystemCalls
+        result.configuration.reachableDirectories = directoriesInReach
+        result.demandsLandlock = fileAccess == .restricted
         result.monitors = monitors
         result.log = log
         result.isDaemon = isDaemon
@@ -114,6 +125,35 @@ struct CommandLineBuilder {
         configuration.bootLoader = LinuxBootLoader(
             kernel: kernel, initialRamdisk: initialRamdisk,
             commandLine: kernelParameters.filter { !$0.isEmpty }.joined(separator: " "))
+    }
+
+    // MARK: -landlock
+
+    mutating func addLandlock(_ option: ScannedOption) throws(CommandLineError) {
+        let list = try properties(of: option)
+        let path = try list.text("path")
+        let isOn = try list.boolean("state")
+        if path == nil, isOn == nil {
+            throw list.error("says nothing; write on, off or path=DIR")
+        }
+        if path != nil, isOn == false {
+            throw list.error("a path has no meaning with off; leave one of the two out")
+        }
+        let access = isOn == false ? FileAccess.unrestricted : .restricted
+        guard fileAccess == nil || fileAccess == access else {
+            throw list.error("is both on and off; leave one of the two out")
+        }
+        fileAccess = access
+        if let path { reachableDirectories.append(path) }
+    }
+
+    /// Nothing has to be opened once the machine is built, except by clients that add devices.
+    private var directoriesInReach: [String]? {
+        switch fileAccess {
+        case .restricted: reachableDirectories
+        case .unrestricted: nil
+        case nil: monitors.isEmpty ? [] : nil
+        }
     }
 
     private func checkProcess() throws(CommandLineError) {

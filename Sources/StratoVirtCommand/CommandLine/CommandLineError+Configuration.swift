@@ -31,6 +31,7 @@ extension CommandLineError {
         case "ioThreads": return ("-object", "")
         default: break
         }
+        if path.hasPrefix("reachableDirectories") { return ("-landlock", "path") }
         if path.hasPrefix("processors") { return ("-smp", "") }
         if path.hasPrefix("identity.") { return identitySpelling(of: path) }
         let (list, index, rest) = element(path)

@@ -117,8 +117,13 @@ enum OptionTable {
             handler: { builder, option throws(CommandLineError) in try builder.setPIDFile(option) }),
         OptionDefinition(
             ["disable-seccomp"], .process, .flag,
-            help: "accepted; this version has no system call filter to leave out",
-            handler: { _, _ in }),
+            help: "let threads ask everything of the kernel, not only what they need",
+            handler: { builder, _ in builder.filtersSystemCalls = false }),
+        OptionDefinition(
+            ["landlock"], .process, .properties("on|off|path=DIR", leading: .valueOf("state"), PropertyTable.landlock),
+            isRepeatable: true,
+            help: "whether files but those named here can be opened later, and beneath which directories",
+            handler: { builder, option throws(CommandLineError) in try builder.addLandlock(option) }),
         OptionDefinition(["h", "help"], .process, .flag, help: "print this text"),
         OptionDefinition(["V", "version"], .process, .flag, help: "print the version"),
 

@@ -32,8 +32,19 @@ struct ParsedCommandLine: Sendable {
     var log = LogDestination.warnings
     var isDaemon = false
     var pidFile: String?
+    /// A kernel without Landlock is refused, where it was asked for.
+    var demandsLandlock = false
     /// Lines about what is carried out otherwise than it was written.
     var warnings: [String] = []
+
+    /// Paths of what is made for the time of the process alone: sockets, and the file with its number.
+    var filesOfProcess: [String] {
+        var paths = [pidFile].compactMap { $0 }
+        for case .unixSocket(let path) in monitors { paths.append(path) }
+        let backends = configuration.characterDevices.map(\.backend) + [configuration.serialPort?.backend].compactMap { $0 }
+        for case .unixSocket(let path) in backends { paths.append(path) }
+        return paths
+    }
 
     /// Checks the configuration as a whole.
     ///

@@ -180,6 +180,11 @@ enum PropertyTable {
         PropertyDefinition("iothread", "ID", "accepted; the main thread serves clients"),
     ]
 
+    static let landlock = [
+        PropertyDefinition("state", "on|off", "on unless there are QMP clients, who may add files later"),
+        PropertyDefinition("path", "DIR", "a directory whose files stay in reach; on with QMP clients, too"),
+    ]
+
     static let monitor = [
         PropertyDefinition("chardev", "ID", "the -chardev socket to listen on"),
         PropertyDefinition("id", "ID", "accepted"),

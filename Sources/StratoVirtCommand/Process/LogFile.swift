@@ -46,6 +46,9 @@ final class LogFile: LogSink {
         }
     }
 
+    /// The number of the file that lines go to, -1 for standard error; valid as long as this object lives.
+    var fileNumber: Int32 { descriptor == STDERR_FILENO ? -1 : descriptor }
+
     func write(_ level: LogLevel, _ message: String) {
         let line = isPlain ? Self.plainLine(level, message) : Self.line(level, message, process: process)
         // One at a time: lines stay whole, and room that was found is still there.

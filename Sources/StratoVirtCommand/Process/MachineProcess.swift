@@ -55,6 +55,9 @@ final class MachineProcess: Sendable {
     /// - Returns: the exit status.
     /// - Throws: what keeps the machine from being started.
     static func run(_ commandLine: ParsedCommandLine, _ startTime: MonotonicClock.Instant) throws(CommandLineError) -> Int32 {
+        var commandLine = commandLine
+        let hasLandlock = try checkLandlock(commandLine)
+        if !hasLandlock { commandLine.configuration.reachableDirectories = nil }
         let (level, levelWarning) = logLevel(for: commandLine.log)
         let daemon = try commandLine.isDaemon ? makeDaemon() : nil
         let signals: TerminationSignals
@@ -69,6 +72,8 @@ final class MachineProcess: Sendable {
             logger.warn(warning)
         }
         if usesTerminal(commandLine.configuration) { TerminalGuard.arm() }
+        // After the terminal's guard, whose place at this signal it takes.
+        if commandLine.configuration.confinesThreads { try RefusedCalls.tell(log) }
         let pidFile: PIDFile? = if let path = commandLine.pidFile { try PIDFile(creating: path) } else { nil }
         let result: Result<Int32, CommandLineError>
         do {
@@ -86,6 +91,17 @@ final class MachineProcess: Sendable {
     }
 
     // MARK: Preparation
+
+    /// Whether the kernel has what keeps threads from files.
+    ///
+    /// - Throws: if it has not, and it was asked for.
+    private static func checkLandlock(_ commandLine: ParsedCommandLine) throws(CommandLineError) -> Bool {
+        guard !LandlockRuleset.isAvailable else { return true }
+        guard !commandLine.demandsLandlock else {
+            throw CommandLineError("-landlock", "this kernel has no Landlock, or was started without; leave the option out")
+        }
+        return false
+    }
 
     private static func makeDaemon() throws(CommandLineError) -> Daemon {
         do {
@@ -131,6 +147,12 @@ final class MachineProcess: Sendable {
             loop.stop()
             loop.run()
             throw error
+        }
+        do {
+            try controller.confineControlThread(removing: commandLine.filesOfProcess)
+        } catch {
+            outcome.withLock { $0.failure = error.description }
+            controller.shutDown(.hostError)
         }
         loop.run()
         builder.join()

@@ -106,6 +106,10 @@ final class BlockQueue: Sendable {
 
     // MARK: Life cycle
 
+    func prepare(for memory: GuestMemory) {
+        disk.prepare(for: memory)
+    }
+
     func activate(_ queue: VirtioActivation.Queue, _ activation: VirtioActivation, isWriteback: Bool) {
         disk.prepare(for: activation.memory)
         state.withLock { state in

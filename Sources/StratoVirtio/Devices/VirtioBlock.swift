@@ -1,5 +1,6 @@
 package import StratoDisk
 package import StratoHost
+package import StratoMemory
 internal import Synchronization
 
 /// A block device (virtio 1.2, 5.2) in front of a disk image.
@@ -184,6 +185,10 @@ package final class VirtioBlock: VirtioDevice {
     }
 
     // MARK: Life cycle
+
+    package func prepare(for memory: GuestMemory) {
+        for queue in queues { queue.prepare(for: memory) }
+    }
 
     package func activate(_ activation: VirtioActivation) throws(VirtioError) {
         guard activation.queues.count == queues.count else {

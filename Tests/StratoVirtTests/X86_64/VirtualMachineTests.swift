@@ -71,6 +71,47 @@ struct VirtualMachineTests {
         #expect(await guest.machine.ending == .guestReset)
     }
 
+    /// Threads of this process by their names, and whether a filter of system calls confines each (proc(5): Seccomp).
+    private static func confinement() throws -> [String: Bool] {
+        var threads: [String: Bool] = [:]
+        for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task") {
+            // One that ends meanwhile is not there any more.
+            guard let status = try? String(contentsOfFile: "/proc/self/task/\(thread)/status", encoding: .utf8) else { continue }
+            let fields = status.split(separator: "\n").map { $0.split(separator: "\t") }
+            guard let name = fields.first(where: { $0.first == "Name:" })?.last else { continue }
+            threads[String(name)] = fields.contains { $0.first == "Seccomp:" && $0.last == "2" }
+        }
+        return threads
+    }
+
+    @Test("Threads are confined where that is asked for, and never the program's or the one that calls back")
+    func confinement() async throws {
+        let program = try Self.confinement().filter { $0.value }
+        let guest = try Guest.endless {
+            $0.confinesThreads = true
+            $0.ioThreads = [IOThreadConfiguration(id: "disks")]
+        }
+        try await guest.machine.start()
+        var threads = try Self.confinement()
+        // A thread confines itself as it begins.
+        for _ in 0..<100 where threads["io-disks"] != true || threads["vcpu0"] != true {
+            try await Task.sleep(for: .milliseconds(20))
+            threads = try Self.confinement()
+        }
+        #expect(threads["vcpu0"] == true)
+        #expect(threads["io-disks"] == true)
+        #expect(threads["machine"] == false)
+        let others = Set(threads.filter { $0.value }.keys).subtracting(program.keys)
+        // Beside the machine's threads, one that KVM makes for a virtual CPU's and that never leaves the kernel.
+        #expect(others.isSubset(of: ["vcpu0", "io-disks", "devices", "kvm-nx-lpage-re"]))
+        try await guest.machine.pause()
+        try await guest.machine.resume()
+        try await guest.machine.reset()
+        await guest.machine.stop()
+        #expect(await guest.machine.ending == .stopped)
+        #expect(try Self.confinement().filter { $0.value } == program)
+    }
+
     @Test("A guest that KVM cannot run ends its machine as failed, and the log says why")
     func failure() async throws {
         let scratch = try Scratch()
