@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -20,6 +22,135 @@ int csl_complete_standard_descriptors(void) {
         }
     }
     return 0;
+}
+
+// Signals.
+
+int csl_termination_descriptor(void) {
+    static const int left[] = {SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGTRAP, SIGABRT,
+                               SIGSYS,  SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT};
+    sigset_t blocked;
+    sigset_t awaited;
+    int result;
+    sigfillset(&blocked);
+    for (unsigned int index = 0; index < sizeof left / sizeof left[0]; index++) {
+        sigdelset(&blocked, left[index]);
+    }
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGTERM);
+    sigaddset(&awaited, SIGINT);
+    sigaddset(&awaited, SIGHUP);
+    sigaddset(&awaited, SIGXCPU);
+    result = signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
+    return result < 0 ? -errno : result;
+}
+
+// The pid file.
+
+// Room for any process's number, a line feed and the end of the string.
+enum { PID_TEXT_SIZE = 16 };
+
+// Whether a process that had this number is no more: there is none, or its exit status alone is left of it.
+static int has_ended(long number) {
+    char link[64];
+    char first;
+    // In containers the same few numbers come again and again.
+    if (number == getpid()) {
+        return 1;
+    }
+    if (kill((pid_t)number, 0) < 0) {
+        return errno == ESRCH;
+    }
+    (void)snprintf(link, sizeof link, "/proc/%ld/exe", number);
+    return access("/proc/self/exe", F_OK) == 0 && readlink(link, &first, 1) < 0 && errno == ENOENT;
+}
+
+static int is_left_behind(int fd) {
+    char text[PID_TEXT_SIZE] = {0};
+    char *end;
+    struct stat status;
+    ssize_t length;
+    long number;
+    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_nlink != 1 ||
+        status.st_size >= PID_TEXT_SIZE) {
+        return 0;
+    }
+    length = pread(fd, text, sizeof text - 1, 0);
+    // Its process was killed between making and writing it.
+    if (length == 0) {
+        return 1;
+    }
+    if (length < 0 || text[0] < '1' || text[0] > '9') {
+        return 0;
+    }
+    number = strtol(text, &end, 10);
+    return number <= INT32_MAX && end[0] == '\n' && end[1] == 0 && has_ended(number);
+}
+
+// How often, and at what distance, a lock is tried: a process that was killed has its locks until its memory and its virtual
+// machine are taken down.
+enum { LOCK_ATTEMPTS = 50, LOCK_PAUSE_MICROSECONDS = 10000 };
+
+// 1 if locked, 0 on a file system that knows no locks, -EBUSY if somebody else has the lock.
+static int lock_pid_file(int fd) {
+    for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+            return 1;
+        }
+        if (errno != EAGAIN && errno != EACCES) {
+            return 0;
+        }
+        (void)usleep(LOCK_PAUSE_MICROSECONDS);
+    }
+    return -EBUSY;
+}
+
+static int is_named(const char *path, int fd, int *code) {
+    struct stat named;
+    struct stat opened;
+    *code = 0;
+    if (fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) < 0 || fstat(fd, &opened) < 0) {
+        *code = errno == ENOENT ? 0 : -errno;
+        return 0;
+    }
+    return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+int csl_open_pid_file(const char *path) {
+    int ignored;
+    int locked;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        locked = lock_pid_file(fd);
+    } else if (errno != EEXIST) {
+        return -errno;
+    } else {
+        fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0) {
+            return -EEXIST;
+        }
+        locked = lock_pid_file(fd);
+        // Looked at with the lock held: of two that find it at once, one takes it.
+        if (locked >= 0 && (!is_left_behind(fd) || !is_named(path, fd, &ignored) || ftruncate(fd, 0) < 0 ||
+                            fchmod(fd, 0600) < 0)) {
+            locked = -EEXIST;
+        }
+    }
+    if (locked < 0) {
+        close(fd);
+        return locked;
+    }
+    return fd;
+}
+
+int csl_remove_open_file(const char *path, int fd) {
+    int code;
+    if (!is_named(path, fd, &code)) {
+        return code;
+    }
+    return unlinkat(AT_FDCWD, path, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 // The daemon.

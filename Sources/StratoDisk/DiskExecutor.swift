@@ -110,7 +110,12 @@ struct DiskExecutor: ~Copyable {
         return code == 0 && request.isWriteThrough ? flush() : code
     }
 
-    private func flush() -> Int32 { 0 &- csl_fdatasync(image.descriptor.number) }
+    private func flush() -> Int32 {
+        while true {
+            let code = csl_fdatasync(image.descriptor.number)
+            if code != -EINTR { return image.flushResult(0 &- code) }
+        }
+    }
 
     // MARK: Bounds
 
@@ -318,6 +323,8 @@ struct DiskExecutor: ~Copyable {
                 // A file ends inside its last block, where direct I/O can't go on.
                 if filled % Int(DiskImage.sectorSize) != 0 || block + UInt64(filled) >= image.contentSize { break }
             }
+            // The block's other sectors were there once: zeros in their place would be made up.
+            guard filled == alignment || block + UInt64(filled) >= image.contentSize else { return EIO }
             // SAFETY: all offsets are inside the block.
             unsafe memset(buffer.start + filled, 0, alignment - filled)
             if isZeros {

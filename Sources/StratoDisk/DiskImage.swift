@@ -44,6 +44,9 @@ package final class DiskImage: Sendable {
     /// The log knows that the engine is not to be had.
     let hasToldOfEngine = Atomic(false)
 
+    /// What the first flush failed with that did, 0 if none has.
+    private let flushFailure = Atomic<Int32>(0)
+
     /// Opens and locks an image. Nothing is written.
     ///
     /// - Parameters:
@@ -163,6 +166,20 @@ package final class DiskImage: Sendable {
             throw DiskError("image \(path): direct I/O needs an alignment of \(max(memory, offset)) bytes; use direct=off")
         }
         return (memory, alignment)
+    }
+
+    // MARK: Flushes
+
+    /// What a flush ends with whose system call ended with `code`, 0 or an `errno`.
+    ///
+    /// The kernel tells once of data that it could not write back, and takes the pages for clean from then on (fsync(2)): the
+    /// next call would succeed without the data, and so tell a guest that tries again what is not true. With the page cache in
+    /// between, the first flush that fails is therefore the last that can be answered by the kernel.
+    func flushResult(_ code: Int32) -> Int32 {
+        guard !options.isDirect else { return code }
+        guard code != 0 else { return flushFailure.load(ordering: .relaxed) }
+        _ = flushFailure.compareExchange(expected: 0, desired: code, ordering: .relaxed)
+        return code
     }
 
     // MARK: What can be asked of the kernel

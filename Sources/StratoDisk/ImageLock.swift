@@ -29,20 +29,51 @@ enum ImageLock {
     /// Bytes that a writer locks: both groups, and room for permissions to come.
     private static let span: Int64 = refusalBase - permissionBase + 64
 
+    /// The kernel lets go of what a ring has registered, and so of a lock, up to some tenths of a second after the ring's
+    /// process was killed: who starts that machine anew at once has to wait for it.
+    private static let attempts = 50
+    private static let attemptMicroseconds: UInt32 = 10_000
+
     /// Locks the image that a descriptor is open on.
     ///
     /// - Returns: false if the file system knows no locks.
     /// - Throws: `DiskError` if somebody else uses the image.
     static func acquire(_ descriptor: Int32, path: String, isReadOnly: Bool) throws(DiskError) -> Bool {
+        var attempt = 1
+        while true {
+            do throws(Refusal) {
+                return try acquireNow(descriptor, path, isReadOnly: isReadOnly)
+            } catch {
+                switch error {
+                case .failed(let error):
+                    throw error
+                case .inUse(let process):
+                    // A lock of a process's own ends with it; one of an open file description may be that of a ring.
+                    guard process <= 0, attempt < attempts else { throw inUse(path, process, isReadOnly) }
+                }
+            }
+            attempt += 1
+            usleep(attemptMicroseconds)
+        }
+    }
+
+    /// Why a lock was not had.
+    private enum Refusal: Error {
+        /// By a process, where the kernel tells which, else 0 or less.
+        case inUse(Int32)
+        case failed(DiskError)
+    }
+
+    private static func acquireNow(_ descriptor: Int32, _ path: String, isReadOnly: Bool) throws(Refusal) -> Bool {
         guard isReadOnly else {
-            return try lock(descriptor, Int32(F_WRLCK), permissionBase, span, path, isReadOnly)
+            return try lock(descriptor, Int32(F_WRLCK), permissionBase, span, path)
         }
         let shared = [
             permissionBase + Permission.read, refusalBase + Permission.write, refusalBase + Permission.writeUnchanged,
             refusalBase + Permission.resize,
         ]
         for byte in shared {
-            guard try lock(descriptor, Int32(F_RDLCK), byte, 1, path, isReadOnly) else { return false }
+            guard try lock(descriptor, Int32(F_RDLCK), byte, 1, path) else { return false }
         }
         // Asked only after our own bytes are locked: of two that start at once, at least one sees the other.
         let opposed = [
@@ -55,7 +86,7 @@ enum ImageLock {
             guard found > 0 else { continue }
             // A process's own read lock on a permission byte is a StratoVirt that reads, too.
             if found == 1, process > 0 { continue }
-            throw inUse(path, process, isReadOnly)
+            throw .inUse(process)
         }
         return true
     }
@@ -66,8 +97,8 @@ enum ImageLock {
     }
 
     private static func lock(
-        _ descriptor: Int32, _ type: Int32, _ start: Int64, _ length: Int64, _ path: String, _ isReadOnly: Bool
-    ) throws(DiskError) -> Bool {
+        _ descriptor: Int32, _ type: Int32, _ start: Int64, _ length: Int64, _ path: String
+    ) throws(Refusal) -> Bool {
         let code = csl_ofd_lock(descriptor, type, start, length)
         switch code {
         case 0:
@@ -76,11 +107,11 @@ enum ImageLock {
             var process: Int32 = 0
             // SAFETY: the shim writes to a live variable.
             let found = unsafe csl_ofd_probe(descriptor, type, start, length, &process)
-            throw inUse(path, found > 0 ? process : -1, isReadOnly)
+            throw .inUse(found > 0 ? process : -1)
         case -ENOLCK, -EINVAL, -ENOSYS, -EOPNOTSUPP:
             return false
         default:
-            throw DiskError("\(LinuxError(code: 0 &- code, operation: "lock image \(path)"))")
+            throw .failed(DiskError("\(LinuxError(code: 0 &- code, operation: "lock image \(path)"))"))
         }
     }
 

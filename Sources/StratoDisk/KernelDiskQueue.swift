@@ -204,11 +204,15 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
     private func reap(_ state: inout State) {
         while let (head, result) = state.interface?.next() {
             leave(head, &state)
-            let (expected, next) = requests.with(head) { request in
-                (request.operation == .flush ? 0 : request.runLength, request.next)
+            let (isFlush, expected, next) = requests.with(head) { request in
+                let isFlush = request.operation == .flush
+                return (isFlush, isFlush ? 0 : request.runLength, request.next)
             }
             if result < 0, next < 0, !KernelDiskQueue.isWorthAnotherTry(result) {
-                requests.with(head) { $0.result = Int32(clamping: 0 - result) }
+                let code = Int32(clamping: 0 - result)
+                requests.with(head) { $0.result = isFlush ? image.flushResult(code) : code }
+            } else if isFlush, result == 0 {
+                requests.with(head) { $0.result = image.flushResult(0) }
             } else if result != expected {
                 // A part was transferred, or one of several requests failed: carried out again, step by step, it is found
                 // out what the matter is.

@@ -55,9 +55,24 @@ package enum HostProcess {
         _ = unsafe poll(&entry, 1, -1)
     }
 
+    /// Makes a file for this process's number, or takes one over whose process has ended. It is empty, and belongs to this process
+    /// for as long as the descriptor is open.
+    ///
+    /// - Throws: `LinuxError`, EBUSY for the file of a process that runs, EEXIST for anything else that stands there.
+    package static func openPIDFile(_ path: String) throws(LinuxError) -> OwnedDescriptor {
+        // SAFETY: the string lives for the length of the call.
+        OwnedDescriptor(owning: try LinuxError.check(unsafe csl_open_pid_file(path), "open \(path)"))
+    }
+
     /// Removes a file's name.
     package static func removeFile(_ path: String) throws(LinuxError) {
         // SAFETY: the string lives for the length of the call.
         try LinuxError.checkErrno(unsafe unlinkat(AT_FDCWD, path, 0), "remove \(path)")
+    }
+
+    /// Removes the name of an open file, unless it is gone or another file's by now.
+    package static func removeFile(_ path: String, of file: borrowing OwnedDescriptor) throws(LinuxError) {
+        // SAFETY: as above.
+        try LinuxError.check(unsafe csl_remove_open_file(path, file.number), "remove \(path)")
     }
 }

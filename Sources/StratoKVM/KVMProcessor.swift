@@ -77,6 +77,11 @@ package final class KVMProcessor: @unchecked Sendable {
         if result < 0 {
             switch 0 &- result {
             case EINTR, EAGAIN: return .interrupted
+            case EFAULT:
+                // Untouched pages of a mapping that nothing is behind any more, or never was.
+                throw KVMError(
+                    "run virtual CPU \(index): the host has no page for the guest's memory; its file became shorter, or there is"
+                        + " no room where it is", LinuxError(code: EFAULT, operation: "KVM_RUN"))
             default: throw KVMError("run virtual CPU \(index)", LinuxError(code: 0 &- result, operation: "KVM_RUN"))
             }
         }

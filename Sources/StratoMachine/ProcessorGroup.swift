@@ -240,7 +240,7 @@ package final class ProcessorGroup: Sendable {
     }
 
     private func fail(_ processor: KVMProcessor, _ reason: String) {
-        logger.error("vcpu\(processor.index): \(reason): \(processor.registerSummary())")
+        logger.info("vcpu\(processor.index): \(processor.registerSummary())")
         report(.failed("virtual CPU \(processor.index): \(reason)"))
     }
 }

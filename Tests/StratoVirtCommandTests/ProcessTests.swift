@@ -52,6 +52,71 @@ struct ProcessTests {
         #expect(throws: CommandLineError.self) { try PIDFile(creating: directory.path("missing/pid")) }
     }
 
+    @Test("The pid file of a process that runs is left alone, whatever stands in it")
+    func pidFileInUse() throws {
+        let directory = try Directory()
+        let path = directory.path("pid")
+        let file = try PIDFile(creating: path)
+        for text in ["\(getpid())\n", "", "2147483647\n"] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: [])
+            #expect(
+                throws: CommandLineError(
+                    "-pidfile", "'\(path)' is in use by a machine that runs; end that one, or name another file")
+            ) { try PIDFile(creating: path) }
+            #expect(try String(contentsOfFile: path, encoding: .utf8) == text)
+        }
+        try file.remove()
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("A pid file that a killed process left behind, whole or empty, is taken over")
+    func pidFileLeftBehind() throws {
+        let directory = try Directory()
+        let path = directory.path("pid")
+        // No process has the highest number that there can be, as the kernel's own limit is lower (proc(5), "pid_max").
+        for text in ["2147483647\n", "", "\(getpid())\n"] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: [])
+            chmod(path, 0o644)
+            let file = try PIDFile(creating: path)
+            #expect(try String(contentsOfFile: path, encoding: .utf8) == "\(getpid())\n")
+            #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
+            try file.remove()
+            #expect(!FileManager.default.fileExists(atPath: path))
+        }
+    }
+
+    @Test("A file that no killed process left in the pid file's place is left alone")
+    func pidFileOfOthers() throws {
+        let directory = try Directory()
+        let path = directory.path("pid")
+        for text in [
+            "\(getppid())\n", "2147483647", "2147483648\n", "2147483647\n\n", "-5\n", "0\n", " 2147483647\n", "x\n", "\0",
+            "2147483647 and more\n", "00002147483647\n",
+        ] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: [])
+            #expect(throws: CommandLineError.self, "\(text)") { try PIDFile(creating: path) }
+            #expect(try String(contentsOfFile: path, encoding: .utf8) == text)
+        }
+        // Somebody else has a name for it.
+        try Data("2147483647\n".utf8).write(to: URL(fileURLWithPath: path), options: [])
+        try FileManager.default.linkItem(atPath: path, toPath: directory.path("other"))
+        #expect(throws: CommandLineError.self) { try PIDFile(creating: path) }
+        // A FIFO is not waited for.
+        #expect(mkfifo(directory.path("fifo"), 0o600) == 0)
+        #expect(throws: CommandLineError.self) { try PIDFile(creating: directory.path("fifo")) }
+    }
+
+    @Test("The end of a process leaves a file alone that has come into its pid file's place")
+    func pidFileReplaced() throws {
+        let directory = try Directory()
+        let path = directory.path("pid")
+        let file = try PIDFile(creating: path)
+        try FileManager.default.removeItem(atPath: path)
+        try "1\n".write(toFile: path, atomically: false, encoding: .utf8)
+        try file.remove()
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == "1\n")
+    }
+
     // MARK: Log
 
     @Test("A log file is appended to, one line per message, in the form that clients read")
@@ -205,6 +270,20 @@ struct ProcessTests {
             }
             loop.run()
             _exit(names.withLock { $0 } == ["SIGHUP", "SIGINT", "SIGTERM"] ? 0 : 10)
+        }
+    }
+
+    @Test("No other signal ends the process, but those of faults and SIGQUIT")
+    func harmlessSignals() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            _ = try TerminationSignals()
+            let fatal = [SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS, SIGQUIT]
+            let stopping = [SIGTSTP, SIGTTIN, SIGTTOU]
+            // The C library keeps two numbers between the classic and the real-time signals for itself.
+            for number in Array(Int32(1)..<32) + Array(34..<65) where !(fatal + stopping).contains(number) {
+                pthread_kill(pthread_self(), number)
+            }
+            _exit(0)
         }
     }
 

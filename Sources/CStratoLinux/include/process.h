@@ -33,22 +33,11 @@ int csl_arm_terminal_guard(void);
 /// Gives the remembered settings back. Async-signal-safe; does nothing unless armed.
 void csl_restore_terminal(void);
 
-/// Blocks SIGTERM, SIGINT, SIGHUP and SIGPIPE for this thread and those it starts later, and returns a descriptor that
-/// becomes readable when one of the first three arrives.
-static inline int csl_termination_descriptor(void) {
-    sigset_t set;
-    int result;
-    sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    result = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return result < 0 ? -errno : result;
-}
+/// Blocks, for this thread and those it starts later, every signal that would end the process though nothing is wrong with
+/// it, and returns a descriptor that becomes readable when SIGTERM, SIGINT, SIGHUP or SIGXCPU arrives. What is not blocked:
+/// signals of faults, SIGQUIT, which asks for a core dump, and those by which a terminal's jobs are stopped.
+int csl_termination_descriptor(void);
+
 /// The number of the next signal.
 static inline int csl_next_signal(int fd) {
     struct signalfd_siginfo info;
@@ -59,9 +48,17 @@ static inline int csl_next_signal(int fd) {
     return length == (ssize_t)sizeof info ? (int)info.ssi_signo : -EIO;
 }
 
+/// Makes a file for this process's number, or takes one over that a process has left behind: one with a number alone in it that
+/// no process has, or with nothing. It is empty, and locked for as long as the descriptor that is returned is open. Answers -EBUSY
+/// if another process has it locked, -EEXIST for anything else that stands there.
+int csl_open_pid_file(const char *_Nonnull path);
+
+/// Removes the name of an open file, unless another file has it by now. Returns 0, also if it is gone, or a negative errno.
+int csl_remove_open_file(const char *_Nonnull path, int fd);
+
 /// Gives the pages of those segments back to the page cache that are only read; what lies between them is left alone.
 /// `base` is what the addresses of the program headers are relative to.
-void csl_release_read_only_segments(uintptr_t base, const ElfW(Phdr) *segments, size_t count);
+void csl_release_read_only_segments(uintptr_t base, const ElfW(Phdr) *_Nullable segments, size_t count);
 
 /// Gives the pages of this program's code back to the page cache, and those of the calling thread's stack below its present
 /// end to the system. What runs from now on is mapped again as it is used; what only the start needed is not.

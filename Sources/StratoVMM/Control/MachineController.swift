@@ -23,6 +23,7 @@ package final class MachineController: MachineControl {
     private let life = Mutex(Life())
     private let currentStatus = Mutex(MachineStatus.preparing)
     private let observers = Mutex<[@Sendable (MachineEvent) -> Void]>([])
+    private let hasFailed = Atomic(false)
 
     /// - Parameters:
     ///   - configuration: what to build; it has been validated.
@@ -243,9 +244,12 @@ package final class MachineController: MachineControl {
     }
 
     private func fail(_ reason: String) {
-        logger.error(reason)
+        // What one virtual CPU fails for, others do as well before the machine has ended: one line tells it.
+        guard !hasFailed.exchange(true, ordering: .relaxed) else { return }
         if case .limited(let limit) = KVMEnvironment.detect() {
-            logger.error("\(limit); a Linux guest needs a host whose processor can")
+            logger.error("\(reason) (\(limit); a Linux guest needs a host whose processor can)")
+        } else {
+            logger.error(reason)
         }
         loop.execute { [weak self] in self?.end(.hostError) }
     }

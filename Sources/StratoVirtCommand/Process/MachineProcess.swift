@@ -204,7 +204,10 @@ final class MachineProcess: Sendable {
             outcome.withLock { $0.failure = error.description }
             return
         }
-        guard controller.status != .ended else { return }
+        guard controller.status != .ended else {
+            if let daemon = daemon.withLock({ $0.take() }) { tellOfEnd(before: daemon) }
+            return
+        }
         showTerminals()
         releaseStartMemory(after: Self.settlingMilliseconds)
         guard let daemon = daemon.withLock({ $0.take() }) else { return }
@@ -213,6 +216,13 @@ final class MachineProcess: Sendable {
         } catch {
             logger.error("-daemonize: \(error)")
         }
+    }
+
+    /// The first process ends with 1 then: whoever started it has to read why.
+    private func tellOfEnd(before daemon: consuming Daemon) {
+        let reason = CommandLineError("-daemonize", "the machine was ended before it had started")
+        LogFile.writeToStandardError(LogFile.plainLine(.error, reason.description))
+        _ = consume daemon
     }
 
     private func releaseStartMemory(after milliseconds: Int) {

@@ -1,41 +1,47 @@
 internal import Glibc
 internal import StratoHost
 
-/// A file with the number of this process, for as long as it runs.
-struct PIDFile {
+/// A file with the number of this process, locked for as long as it runs.
+///
+/// One that a killed process left behind is taken over, so that the same command line starts its machine anew.
+final class PIDFile {
     private let path: String
+    private let file: OwnedDescriptor
 
     /// Makes the file, readable by its owner alone.
     ///
-    /// - Throws: `CommandLineError` if it exists already: it may be that of a process that runs.
+    /// - Throws: `CommandLineError` if another process has it, or anything else stands there.
     init(creating path: String) throws(CommandLineError) {
-        self.path = path
-        do {
-            try PIDFile.write(to: path)
+        do throws(LinuxError) {
+            file = try HostProcess.openPIDFile(path)
         } catch {
-            guard error.code == EEXIST else { throw CommandLineError("-pidfile", "\(error)") }
-            throw CommandLineError(
-                "-pidfile", "\(Spelling.quoted(path)) exists; if the process it names has ended, remove it")
+            throw PIDFile.refusal(path, error)
         }
-    }
-
-    private static func write(to path: String) throws(LinuxError) {
-        let file = try OwnedDescriptor(opening: path, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        do {
+        self.path = path
+        do throws(LinuxError) {
             try HostProcess.write("\(getpid())\n", to: file.number)
         } catch {
             // What is half written names no process, or another one; why it could not be written is what is told.
-            do { try HostProcess.removeFile(path) } catch {}
-            throw error
+            do { try remove() } catch {}
+            throw CommandLineError("-pidfile", "\(Spelling.quoted(path)) cannot be written: \(error.reason)")
+        }
+    }
+
+    private static func refusal(_ path: String, _ error: LinuxError) -> CommandLineError {
+        switch error.code {
+        case EBUSY:
+            CommandLineError(
+                "-pidfile", "\(Spelling.quoted(path)) is in use by a machine that runs; end that one, or name another file")
+        case EEXIST:
+            CommandLineError(
+                "-pidfile", "\(Spelling.quoted(path)) exists; if the process it names has ended, remove it")
+        default:
+            CommandLineError("-pidfile", "\(error)")
         }
     }
 
     /// Removes the file. Somebody may have removed it before.
     func remove() throws(LinuxError) {
-        do {
-            try HostProcess.removeFile(path)
-        } catch {
-            guard error.code == ENOENT else { throw error }
-        }
+        try HostProcess.removeFile(path, of: file)
     }
 }

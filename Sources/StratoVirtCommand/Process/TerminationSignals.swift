@@ -2,9 +2,10 @@ internal import CStratoLinux
 internal import Glibc
 internal import StratoHost
 
-/// SIGTERM, SIGINT and SIGHUP as events of a loop instead of interruptions.
+/// SIGTERM, SIGINT, SIGHUP and SIGXCPU as events of a loop instead of interruptions.
 ///
-/// They stay blocked in every thread, as does SIGPIPE, which a write tells by its result.
+/// They stay blocked in every thread, as does every other signal that nobody here waits for and that would end the process:
+/// SIGPIPE and SIGXFSZ, which a write tells by its result, and those that have no meaning here, such as SIGUSR1.
 final class TerminationSignals: Sendable {
     private let descriptor: OwnedDescriptor
 
@@ -27,6 +28,7 @@ final class TerminationSignals: Sendable {
         case SIGTERM: "SIGTERM"
         case SIGINT: "SIGINT"
         case SIGHUP: "SIGHUP"
+        case SIGXCPU: "SIGXCPU"
         default: "signal \(number)"
         }
     }

@@ -59,16 +59,6 @@ enum GuestEnvironment {
     }
 }
 
-/// The time that is given before a test fails. Emulated machines are slow, and nothing waits longer than it needs.
-enum Patience {
-    /// From the start of the process to a guest's user space, and for what a guest does there.
-    static let guest: TimeInterval = 300
-    /// For what the monitor does itself: an answer, an event, its end.
-    static let monitor: TimeInterval = 120
-    /// For a tool of the host.
-    static let tool: TimeInterval = 300
-}
-
 extension Trait where Self == ConditionTrait {
     /// The test is part of every run: one boot of each kind.
     static var short: Self { mode(.short) }
@@ -80,11 +70,4 @@ extension Trait where Self == ConditionTrait {
         let reason = GuestEnvironment.reasonToSkip(mode)
         return .enabled(if: reason == nil, Comment(rawValue: reason ?? "runs"))
     }
-}
-
-/// Why a guest test cannot go on.
-struct GuestFailure: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) { self.description = description }
 }

@@ -22,6 +22,7 @@ private final class PortRecorder: BusDevice {
 private final class TinyMachine: Sendable {
     let machine: KVMVirtualMachine
     let group: ProcessorGroup
+    let processors: [KVMProcessor]
     let ports = PortRecorder(answer: 0x5A)
     let portBus = Bus(name: "port")
     let requests = Monitor<[GuestRequest]>([])
@@ -40,6 +41,7 @@ private final class TinyMachine: Sendable {
             return processor
         }
         self.machine = machine
+        self.processors = processors
         try portBus.insert(ports, at: try #require(GuestRange(base: GuestAddress(0x10), size: 4)))
         let requests = requests
         group = ProcessorGroup(processors: processors, ports: portBus, mmio: Bus(name: "MMIO"), logger: .silent) { request in
@@ -180,6 +182,25 @@ struct ProcessorGroupTests {
         try guest.group.start()
         guest.group.release()
         #expect(guest.waitForRequest() == .failed("virtual CPU 0: halted outside the interrupt controller"))
+        #expect(guest.group.hold())
+        guest.group.end()
+    }
+
+    @Test("A virtual CPU that KVM refuses to run is a failure with the kernel's reason, and is parked like any other")
+    func refusedByKVM() throws {
+        let guest = try TinyMachine([0xEB, 0xFE], processors: 2)
+        try guest.group.start()
+        // Parked threads have done what needs the real descriptor.
+        #expect(guest.group.hold())
+        let null = open("/dev/null", O_RDWR | O_CLOEXEC)
+        defer { close(null) }
+        for processor in guest.processors { #expect(dup2(null, processor.number) == processor.number) }
+        guest.group.release()
+        // The first that fails parks the other, which may not have run by then.
+        let wanted = (0..<2).map { index in
+            GuestRequest.failed("virtual CPU \(index): KVM: run virtual CPU \(index): Inappropriate ioctl for device")
+        }
+        #expect(wanted.contains(try #require(guest.waitForRequest())))
         #expect(guest.group.hold())
         guest.group.end()
     }

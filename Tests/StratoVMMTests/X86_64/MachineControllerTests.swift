@@ -226,14 +226,49 @@ struct MachineControllerTests {
         #expect(try machine.run() == .guestReset)
     }
 
-    @Test("A failure of KVM is logged with the virtual CPU's registers")
+    @Test("A failure of KVM is told in one line, and the log has the virtual CPU's registers")
     func failureOfKVM() throws {
         let machine = try ControlledMachine(TinyKernel { $0.execute(at: 0xF080_0000) })
         #expect(try machine.run() == .hostError)
         #expect(ShutdownReason.hostError.exitStatus == 1)
         let errors = machine.log.messages(at: .error)
+        #expect(errors.count == 1 && errors[0].hasPrefix("virtual CPU 0: "), "\(errors)")
+        let registers = machine.log.messages(at: .info)
         #expect(
-            errors.contains { $0.hasPrefix("vcpu0: ") && $0.contains("rip=f0800000") && $0.contains("cr3=9000") }, "\(errors)")
+            registers.contains { $0.hasPrefix("vcpu0: ") && $0.contains("rip=f0800000") && $0.contains("cr3=9000") },
+            "\(registers)")
+    }
+
+    /// In a process of its own, as any virtual CPU of the process could be taken.
+    @Test("Virtual CPUs that KVM refuses to run, all at once, end the machine with one line that says why")
+    func refusalByKVM() async {
+        let child = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            let machine = try ControlledMachine(TinyKernel { $0.halt() }) { configuration, _ in
+                configuration.processors = ProcessorConfiguration(count: 4)
+                configuration.startsPaused = true
+            }
+            try machine.controller.start()
+            // Threads that are parked have their virtual CPUs prepared.
+            _ = try machine.controller.registerSummaries()
+            // KVM_RUN of anything else is refused with ENOTTY.
+            let null = open("/dev/null", O_RDWR | O_CLOEXEC)
+            var count = 0
+            for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
+                let link = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(name)")
+                guard link?.hasPrefix("anon_inode:kvm-vcpu") == true, let number = Int32(name) else { continue }
+                report(dup2(null, number) == number, "dup2")
+                count += 1
+            }
+            report(count == 4, "\(count) virtual CPUs")
+            try machine.controller.resume()
+            report(machine.waitForEnd() == .hostError, "the machine goes on")
+            machine.end()
+            let errors = machine.log.messages(at: .error)
+            report(errors.count == 1, "\(errors)")
+            report(errors.first?.contains("Inappropriate ioctl for device") == true, "\(errors)")
+            report(machine.events.last == .shutdown(.hostError), "\(machine.events)")
+        }
+        printReport(of: child)
     }
 
     @Test(

@@ -125,7 +125,8 @@ struct VirtualMachineTests {
         continuation.finish()
         var log: [String] = []
         for await line in lines { log.append(line) }
-        #expect(log.contains { $0.hasPrefix("ERROR: vcpu0: ") && $0.contains("rip=f0800000") }, "\(log)")
+        #expect(log.count { $0.hasPrefix("ERROR: ") } == 1, "\(log)")
+        #expect(log.contains { $0.hasPrefix("INFO: vcpu0: ") && $0.contains("rip=f0800000") }, "\(log)")
     }
 
     @Test("Pausing, resuming, a reset and the end are told as they come")

@@ -1,3 +1,4 @@
+import CStratoLinux
 import Glibc
 
 /// Connections to Unix sockets.

@@ -1,3 +1,4 @@
+import CStratoLinux
 import Foundation
 import Glibc
 
