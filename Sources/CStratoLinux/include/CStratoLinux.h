@@ -8,6 +8,7 @@
 #include "disk.h"
 #include "host.h"
 #include "kvm.h"
+#include "memory.h"
 #include "process.h"
 #include "rings.h"
 
