@@ -288,7 +288,8 @@ int csl_arm_terminal_guard(void) {
     return 1;
 }
 
-enum { PAGE = 4096, RELEASED_STACK = 16 * PAGE };
+// What the C library does not release of a stack when its thread ends is PTHREAD_STACK_MIN.
+enum { PAGE = 4096, RELEASED_STACK = 16 * PAGE, KEPT_STACK = 4 * PAGE };
 
 static void release_pages(uintptr_t start, uintptr_t end) {
     start = (start + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
@@ -318,10 +319,17 @@ static int release_program(struct dl_phdr_info *program, size_t size, void *cont
     return 1;
 }
 
+void csl_release_thread_stack(void) {
+    uintptr_t stack = (uintptr_t)__builtin_frame_address(0) - PAGE;
+    release_pages(stack - KEPT_STACK, stack);
+}
+
 void csl_release_start_memory(void) {
     // Below this function's own frame and those of what it calls nothing is alive.
     uintptr_t stack = (uintptr_t)__builtin_frame_address(0) - PAGE;
     release_pages(stack - RELEASED_STACK, stack);
+    // Pages of the heap on which nothing is left.
+    (void)malloc_trim(0);
     // Clean pages of a file: they come back from the page cache.
     (void)dl_iterate_phdr(release_program, NULL);
 }

@@ -90,6 +90,7 @@ package final class HostThread: Sendable {
         // SAFETY: the string lives for the length of the call; the kernel keeps 15 bytes of it.
         unsafe csl_set_thread_name(entry.name)
         entry.body()
+        csl_release_thread_stack()
     }
 }
 

@@ -30,11 +30,18 @@ package final class GuestMemory: @unchecked Sendable {
         /// A file or directory (a hugetlbfs mount); nil for anonymous memory.
         package var path: String?
 
-        /// Shared mappings can be seen by another process through the file or memfd.
+        /// Shared mappings can be seen by another process through the file or memfd. Of a private one a file only gives the
+        /// first contents, and the kind of its pages.
         package var isShared = false
 
-        /// Every page is touched before the guest starts.
+        /// Every page is made present before the guest starts.
         package var isPreallocated = false
+
+        /// How many threads do that; nil for as many as there are processors for this process.
+        package var preallocationThreads: Int?
+
+        /// Whether pages of memory may be huge ones (`madvise`); nil leaves it to the host's setting.
+        package var usesTransparentHugePages: Bool?
 
         /// False leaves the guest's memory out of a core dump of this process.
         package var isDumped = true
@@ -46,12 +53,12 @@ package final class GuestMemory: @unchecked Sendable {
     @usableFromInline let first: Region
     @usableFromInline let second: Region
     @usableFromInline let others: [Region]
-    private let mapping: (address: UnsafeMutableRawPointer, length: Int)
+    private let mapping: MemoryMapping
 
     /// Every page was touched before the guest started.
     package let isPreallocated: Bool
 
-    /// Maps RAM for the given ranges, without reserving swap for it.
+    /// Maps RAM for the given ranges, without reserving anything but huge pages for it.
     ///
     /// - Parameters:
     ///   - ranges: page-aligned, apart from each other, ascending.
@@ -64,7 +71,8 @@ package final class GuestMemory: @unchecked Sendable {
         guard total <= UInt64(Int.max) else {
             throw .invalidLayout("\(total) bytes are more than the host can address")
         }
-        let mapped = try unsafe GuestMemory.map(Int(total), backing)
+        let mapping = try MemoryMapping.map(Int(total), backing)
+        let mapped = unsafe mapping.start
         var regions: [Region] = []
         var offset = 0
         for range in layout {
@@ -74,13 +82,8 @@ package final class GuestMemory: @unchecked Sendable {
         first = regions[0]
         second = unsafe regions.count > 1 ? regions[1] : Region(base: 0, size: 0, host: mapped)
         others = Array(regions.dropFirst(2))
-        unsafe mapping = (mapped, Int(total))
+        self.mapping = mapping
         isPreallocated = backing.isPreallocated
-    }
-
-    deinit {
-        // SAFETY: mapped by init, unmapped once; whoever held a buffer held this object.
-        unsafe munmap(mapping.address, mapping.length)
     }
 
     private static func checked(_ ranges: [GuestRange]) throws(GuestMemoryError) -> [GuestRange] {
@@ -96,63 +99,6 @@ package final class GuestMemory: @unchecked Sendable {
             previous = range
         }
         return ranges
-    }
-
-    @unsafe
-    private static func map(_ length: Int, _ backing: Backing) throws(GuestMemoryError) -> UnsafeMutableRawPointer {
-        var flags = MAP_NORESERVE
-        var file: OwnedDescriptor?
-        do {
-            if let path = backing.path {
-                file = try GuestMemory.backingFile(path, length: length)
-            } else if backing.isShared {
-                let code = unsafe csl_memfd_create("guest-ram")
-                let opened = OwnedDescriptor(owning: try LinuxError.check(code, "memfd_create"))
-                try LinuxError.checkErrno(ftruncate(opened.number, length), "size the guest's memory to \(length) bytes")
-                file = consume opened
-            }
-        } catch {
-            throw .hostRefused("guest memory: \(error)")
-        }
-        flags |= backing.isShared ? MAP_SHARED : MAP_PRIVATE
-        let descriptor = file?.number ?? -1
-        if descriptor < 0 { flags |= MAP_ANONYMOUS }
-        // The optimizer closes a file after its last use, which is not where its number is used.
-        let address = unsafe withExtendedLifetime(file) {
-            unsafe mmap(nil, length, PROT_READ | PROT_WRITE, flags, descriptor, 0)
-        }
-        guard let address = unsafe address, unsafe address != MAP_FAILED else {
-            let error = LinuxError(code: errno, operation: "map \(length) bytes of guest memory")
-            throw .hostRefused("\(error)")
-        }
-        if !backing.isDumped {
-            unsafe madvise(address, length, MADV_DONTDUMP)
-        }
-        if backing.isPreallocated {
-            let code = unsafe csl_populate(address, length)
-            guard code == 0 else {
-                unsafe munmap(address, length)
-                let error = LinuxError(code: 0 &- code, operation: "preallocate \(length) bytes of guest memory")
-                throw .hostRefused("\(error)")
-            }
-        }
-        return unsafe address
-    }
-
-    /// A directory gets an unnamed file, a file is used as it is and made large enough.
-    private static func backingFile(_ path: String, length: Int) throws(LinuxError) -> OwnedDescriptor {
-        var status = stat()
-        let exists = unsafe stat(path, &status) == 0
-        if exists, status.st_mode & S_IFMT == S_IFDIR {
-            let file = try OwnedDescriptor(opening: path, flags: O_RDWR | csl_o_tmpfile(), mode: 0o600)
-            try LinuxError.checkErrno(ftruncate(file.number, length), "size a file in \(path) to \(length) bytes")
-            return file
-        }
-        let file = try OwnedDescriptor(opening: path, flags: O_RDWR | O_CREAT, mode: 0o600)
-        if !exists || status.st_size < length {
-            try LinuxError.checkErrno(ftruncate(file.number, length), "size \(path) to \(length) bytes")
-        }
-        return file
     }
 
     // MARK: Layout
@@ -179,7 +125,7 @@ package final class GuestMemory: @unchecked Sendable {
     /// Everything that is mapped, all regions side by side, for handing it to the kernel.
     @unsafe
     package var hostMapping: UnsafeMutableRawBufferPointer {
-        unsafe UnsafeMutableRawBufferPointer(start: mapping.address, count: mapping.length)
+        unsafe UnsafeMutableRawBufferPointer(start: mapping.start, count: mapping.length)
     }
 
     // MARK: Access

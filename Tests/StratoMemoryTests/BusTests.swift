@@ -16,10 +16,6 @@ private final class TestDevice: BusDevice {
     var lastWrite: (offset: UInt64, width: Int, value: UInt64)? { last.withLock { $0 } }
 }
 
-private func range(_ base: UInt64, _ size: UInt64) throws -> GuestRange {
-    try #require(GuestRange(base: GuestAddress(base), size: size))
-}
-
 @Suite struct BusTests {
     @Test("An access reaches the device that covers all of it, with the offset inside, or none")
     func routing() throws {

@@ -4,10 +4,6 @@ import Testing
 
 @testable import StratoMemory
 
-private func range(_ base: UInt64, _ size: UInt64) throws -> GuestRange {
-    try #require(GuestRange(base: GuestAddress(base), size: size))
-}
-
 /// A machine's RAM with the hole of a PC in it, small.
 private func makeMemory(_ backing: GuestMemory.Backing = .init()) throws -> GuestMemory {
     try GuestMemory([range(0, 0x3000), range(0x1_0000, 0x2000), range(0x1_0000_0000, 0x1000)], backing: backing)
@@ -90,38 +86,6 @@ private func makeMemory(_ backing: GuestMemory.Backing = .init()) throws -> Gues
         let memory = try makeMemory(backing)
         try memory.write([7], at: GuestAddress(0x1_0000_0FFF))
         #expect(try memory.read(1, at: GuestAddress(0x1_0000_0FFF)) == [7])
-    }
-
-    @Test("A file that backs shared memory sees what the guest writes, regions one after another; a private one does not")
-    func files() throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("strato-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let file = directory.appendingPathComponent("ram")
-        for isShared in [false, true] {
-            var backing = GuestMemory.Backing()
-            backing.path = file.path
-            backing.isShared = isShared
-            let memory = try makeMemory(backing)
-            try memory.write([0xAB], at: GuestAddress(0x1_0000))
-            let contents = try Data(contentsOf: file)
-            #expect(contents.count == 0x6000)
-            #expect(contents[0x3000] == (isShared ? 0xAB : 0))
-        }
-        // A larger file is left as large as it is.
-        try Data(count: 0x8000).write(to: file)
-        var backing = GuestMemory.Backing()
-        backing.path = file.path
-        _ = try makeMemory(backing)
-        #expect(try Data(contentsOf: file).count == 0x8000)
-        // A directory gets a file without a name.
-        backing.path = directory.path
-        backing.isShared = true
-        let unnamed = try makeMemory(backing)
-        try unnamed.write([1], at: GuestAddress(0))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["ram"])
-        backing.path = directory.appendingPathComponent("missing/ram").path
-        #expect(throws: GuestMemoryError.self) { _ = try makeMemory(backing) }
     }
 
     @Test("A file is loaded from any place in it; one that ends early, and a place that is no memory, are errors")

@@ -367,7 +367,12 @@ struct AcceptedTests {
         #expect(configuration.machine.showsEmptySlots)
         #expect(configuration.memory.path == "/huge")
         #expect(configuration.memory.isPreallocated)
+        #expect(configuration.memory.usesTransparentHugePages == nil)
         #expect(configuration.startsPaused)
+        for (word, isWanted) in [("on", true), ("off", false)] {
+            let memory = try accepted(words("-kernel K -machine microvm,thp=\(word)")).configuration.memory
+            #expect(memory.usesTransparentHugePages == isWanted)
+        }
     }
 
     @Test(

@@ -12,7 +12,11 @@ struct ExecutableMemoryTests {
         for options in [
             ["-machine", "microvm", "-mem-path", directory.path(percentEncoded: false)],
             ["-machine", "microvm", "-mem-path", file], ["-machine", "microvm,mem-share=on"],
+            ["-machine", "microvm,mem-share=on,dump-guest-core=off", "-mem-prealloc"],
+            ["-machine", "microvm,mem-share=on", "-mem-path", file],
         ] {
+            // Nobody else is to see the one that was made for a private machine.
+            #expect(!FileManager.default.fileExists(atPath: file))
             let guest = try IdleGuest(options)
             #expect(try guest.runs(), "\(options)")
             let end = guest.end()

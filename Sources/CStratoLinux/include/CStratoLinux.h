@@ -9,6 +9,7 @@
 #include "host.h"
 #include "kvm.h"
 #include "landlock.h"
+#include "memory.h"
 #include "process.h"
 #include "rings.h"
 #include "seccomp.h"

@@ -57,11 +57,6 @@ static inline int csl_tgkill(int process, int thread, int signal_number) {
 static inline void csl_set_thread_name(const char *_Nonnull name) {
     (void)prctl(PR_SET_NAME, (unsigned long)name, 0, 0, 0);
 }
-static inline int csl_memfd_create(const char *_Nonnull name) {
-    long result = syscall(SYS_memfd_create, name, 1u /* MFD_CLOEXEC */);
-    return result < 0 ? -errno : (int)result;
-}
-static inline int csl_o_tmpfile(void) { return __O_TMPFILE; }
 static inline int csl_o_path(void) { return __O_PATH; }
 
 static inline int csl_epoll_create(void) {
@@ -242,21 +237,6 @@ static inline int csl_watch_open(const char *_Nonnull path) {
         return code;
     }
     return watcher;
-}
-
-/// Touches every page of a mapping for writing. MADV_POPULATE_WRITE is of Linux 5.14; older kernels are served by hand.
-static inline int csl_populate(void *_Nonnull address, size_t length) {
-    if (madvise(address, length, 23 /* MADV_POPULATE_WRITE */) == 0) {
-        return 0;
-    }
-    if (errno != EINVAL) {
-        return -errno;
-    }
-    for (size_t offset = 0; offset < length; offset += 4096) {
-        volatile unsigned char *byte = (volatile unsigned char *)address + offset;
-        *byte = *byte;
-    }
-    return 0;
 }
 
 #endif

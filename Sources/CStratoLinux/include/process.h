@@ -60,8 +60,11 @@ int csl_remove_open_file(const char *_Nonnull path, int fd);
 /// `base` is what the addresses of the program headers are relative to.
 void csl_release_read_only_segments(uintptr_t base, const ElfW(Phdr) *_Nullable segments, size_t count);
 
-/// Gives the pages of this program's code back to the page cache, and those of the calling thread's stack below its present
-/// end to the system. What runs from now on is mapped again as it is used; what only the start needed is not.
+/// Gives the pages of this program's code back to the page cache, and those of the heap that hold nothing and of the calling
+/// thread's stack below its present end to the system. What runs from now on is mapped again as it is used; what only the start needed is not.
 void csl_release_start_memory(void);
+/// Gives back the part of a thread's stack that the C library keeps when the thread ends, which may be long before anybody waits
+/// for it. For the last call of a thread, near the top of its stack, which is several times as large.
+void csl_release_thread_stack(void);
 
 #endif

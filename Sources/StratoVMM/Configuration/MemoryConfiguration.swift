@@ -38,17 +38,24 @@ public struct MemoryConfiguration: Sendable, Hashable {
     /// 128 MiB...512 GiB, a multiple of 4 KiB.
     public var size: MemorySize
 
-    /// A file, or a directory such as a hugetlbfs mount, that holds the RAM; nil for anonymous memory.
+    /// A file, or a directory such as a hugetlbfs mount, that holds the RAM; nil for anonymous memory. The size is a multiple
+    /// of the size of its pages.
     public var path: String?
 
-    /// Every page is made present before the guest starts.
+    /// Every page is made present before the guest starts, by several threads.
     public var isPreallocated: Bool
 
     /// A core dump of the process contains the RAM.
     public var isDumped: Bool
 
-    /// Another process that is given the file can map the RAM.
+    /// The RAM is shared with the file at `path`, or with one in memory, which another process can map. If false a file only
+    /// gives the RAM its first contents, and stays as it is.
     public var isShared: Bool
+
+    /// Whether the host may make RAM of huge pages that it finds itself (transparent huge pages): true advises it to, which
+    /// takes effect unless the host is set to `never`, false forbids it, nil leaves it to the host's setting. A hugetlbfs mount
+    /// at `path` has huge pages in any case.
+    public var usesTransparentHugePages: Bool?
 
     /// Anonymous memory, 256 MiB unless given.
     public init(size: MemorySize = .mebibytes(256)) {
@@ -57,5 +64,6 @@ public struct MemoryConfiguration: Sendable, Hashable {
         isPreallocated = false
         isDumped = true
         isShared = false
+        usesTransparentHugePages = nil
     }
 }

@@ -175,8 +175,9 @@ extension GuestMemory.Backing {
     fileprivate init(_ configuration: MemoryConfiguration) {
         self.init()
         path = configuration.path
-        isShared = configuration.isShared || configuration.path != nil
+        isShared = configuration.isShared
         isPreallocated = configuration.isPreallocated
+        usesTransparentHugePages = configuration.usesTransparentHugePages
         isDumped = configuration.isDumped
     }
 }

@@ -12,6 +12,7 @@ extension CommandLineBuilder {
         if let hasACPI = try list.boolean("acpi") { configuration.machine.hasACPI = hasACPI }
         if let isDumped = try list.boolean("dump-guest-core") { configuration.memory.isDumped = isDumped }
         if let isShared = try list.boolean("mem-share") { configuration.memory.isShared = isShared }
+        if let isWanted = try list.boolean("thp") { configuration.memory.usesTransparentHugePages = isWanted }
         if let showsEmptySlots = try list.boolean("empty-slots") { configuration.machine.showsEmptySlots = showsEmptySlots }
         if let hasBootMarkers = try list.boolean("boot-markers") { configuration.machine.hasBootMarkers = hasBootMarkers }
         if try list.boolean("usb") == true {

@@ -8,6 +8,7 @@ enum PropertyTable {
         PropertyDefinition("acpi", "on|off", "ACPI tables (on)"),
         PropertyDefinition("dump-guest-core", "on|off", "a core dump contains the RAM (on)"),
         PropertyDefinition("mem-share", "on|off", "another process can map the RAM (off)"),
+        PropertyDefinition("thp", "on|off", "transparent huge pages for the RAM (as the host is set)"),
         PropertyDefinition("empty-slots", "on|off", "show virtio slots without a device to the guest (off)"),
         PropertyDefinition("boot-markers", "on|off", "log 1 and 2 written to \(HostArchitecture.bootMarkerPort) (off)"),
         PropertyDefinition("usb", "off", "accepted for libvirt"),

@@ -65,9 +65,14 @@ struct MachineErrorTests {
                     id: "disk\(number)", image: DiskImageConfiguration(id: "image\(number)", path: path))
             }
         },
-        Case("a memory file that is a device", "/dev/null") { configuration, _ in configuration.memory.path = "/dev/null" },
-        Case("no directory for the memory", "/no/such/directory/memory") { configuration, _ in
+        Case("a memory file that is a device", "-mem-path /dev/null", "neither a directory nor a file") { configuration, _ in
+            configuration.memory.path = "/dev/null"
+        },
+        Case("no directory for the memory", "-mem-path", "/no/such/directory/memory") { configuration, _ in
             configuration.memory.path = "/no/such/directory/memory"
+        },
+        Case("a memory file that is too short", "-mem-path", "4 KiB", "128 MiB of -m") { configuration, scratch in
+            configuration.memory.path = try scratch.file("short", [UInt8](repeating: 0, count: 4096))
         },
         Case("a serial port to nowhere", "/no/such/directory/log") { configuration, _ in
             configuration.serialPort = SerialPortConfiguration(backend: .file(path: "/no/such/directory/log"))

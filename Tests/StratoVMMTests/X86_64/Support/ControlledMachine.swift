@@ -43,6 +43,7 @@ final class ControlledMachine: Sendable {
         configuration.bootLoader = LinuxBootLoader(kernel: scratch.file("kernel"))
         configuration.memory = MemoryConfiguration(size: ControlledMachine.memorySize)
         configuration.memory.path = scratch.file("memory")
+        configuration.memory.isShared = true
         try adjust(&configuration, scratch)
         try configuration.validate()
         try self.init(unchecked: configuration, scratch)
