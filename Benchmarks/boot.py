@@ -166,7 +166,7 @@ def main():
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout.split()[3]
     results.ran(f"QEMU {version}, -M {QEMU_MICROVM}; both with -m 128m -smp 1, the same bzImage and `{KERNEL_PARAMETERS}`.")
     results.chart("time", "From exec to the guest's first process", "seconds", "lower")
-    results.chart("exits", "How often the guest was left until then", "exits", "lower")
+    results.chart("exits", "How often the guest was left until its first process", "exits", "lower")
     tables = symbols("kvm/kvm_exit", "exit_reason")
     users = (symbols("kvm/kvm_userspace_exit", "reason") or [{}])[0]
     for case in options.cases:

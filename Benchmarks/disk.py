@@ -84,6 +84,7 @@ class Guest:
 
     def results(self):
         """What fio found, by job and round: KiB and seconds."""
+        self.process.send_signal(signal.SIGCONT)
         self.wait_for(r"FIO DONE", PATIENCE)
         found = {}
         for job, round_number, kib, milliseconds, error in re.findall(
