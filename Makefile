@@ -17,7 +17,7 @@ help:
 	@echo "make test-unit  only what needs neither a guest kernel nor the lab"
 	@echo "make test-asan  the same under AddressSanitizer, make test-tsan under ThreadSanitizer"
 	@echo "make fuzz       every parser of outside data under libFuzzer: make fuzz SECONDS=60 TARGET=qmp"
-	@echo "make bench      instructions, start and memory, beside the same in C"
+	@echo "make bench      instructions, start, memory, boot and disk, beside the same in C and beside QEMU"
 	@echo "make build      the release executable, $(BINARY)"
 	@echo "make arm64      cross-compiles the release executable, $(ARM64_BINARY), and the tests"
 	@echo "make arm64-lab  sets up an emulated aarch64 machine and its guests; make test uses it where it is there"
@@ -54,9 +54,7 @@ arm64-lab:
 	@Guest/build-all --arch aarch64
 
 bench: build
-	@Benchmarks/descriptor-chain
-	@Benchmarks/start
-	@Benchmarks/footprint 1 10
+	@Benchmarks/all
 
 test-unit:
 	@Lab/run-tests unit

@@ -1,53 +1,16 @@
 """The part of boot-standard that runs where KVM is: boots each guest by each monitor and prints when what was reached."""
 import argparse
 import os
-import re
 import selectors
 import shutil
 import subprocess
 import sys
 import time
 
-TRACING = "/sys/kernel/debug/tracing"
+from tracing import EntryTrace
+
 # A boot that takes longer, in seconds, has failed.
 PATIENCE = 400
-
-
-def write_tracing(name, text):
-    """Sets one file of the kernel's tracing; removing a trigger that is not there is no error."""
-    try:
-        with open(f"{TRACING}/{name}", "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError:
-        if not text.startswith("!"):
-            raise
-
-
-class EntryTrace:
-    """Records the first entry into a guest, and stops by itself."""
-
-    def __enter__(self):
-        write_tracing("tracing_on", "0")
-        write_tracing("trace_clock", "mono")
-        write_tracing("events/kvm/kvm_entry/trigger", "!traceoff")
-        write_tracing("trace", "")
-        write_tracing("events/kvm/kvm_entry/trigger", "traceoff:1")
-        write_tracing("events/kvm/kvm_entry/enable", "1")
-        write_tracing("tracing_on", "1")
-        return self
-
-    def __exit__(self, *_):
-        write_tracing("events/kvm/kvm_entry/enable", "0")
-        write_tracing("events/kvm/kvm_entry/trigger", "!traceoff")
-
-    def first(self):
-        """The monotonic time of the first entry, or None."""
-        with open(f"{TRACING}/trace", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                found = re.search(r" (\d+\.\d+): kvm_entry:", line)
-                if found:
-                    return float(found[1])
-        return None
 
 
 def boot(command, marks):

@@ -1,13 +1,15 @@
 // Runs programs in turn, again and again, and prints how long each took from exec to what is waited for.
 //
 // measure greeting ROUNDS SOCKET COMMAND... [-- COMMAND...]...   until a client of SOCKET has read a first line
-// measure guest ROUNDS COMMAND... [-- COMMAND...]...             until the first byte on standard output, and until the end
+// measure byte ROUNDS COMMAND... [-- COMMAND...]...              until the first byte on standard output; then it is killed
+// measure guest ROUNDS COMMAND... [-- COMMAND...]...             until that byte, and until the end
 //
 // One line per program and figure: name, figure, then minimum, median and 90th percentile in microseconds.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,7 +101,7 @@ static void measure_greeting(struct program *program, int round, const char *pat
     }
 }
 
-static void measure_guest(struct program *program, int round) {
+static void measure_guest(struct program *program, int round, bool is_killed) {
     struct rusage usage;
     int ends[2], status;
     char byte;
@@ -114,13 +116,16 @@ static void measure_guest(struct program *program, int round) {
         exit(1);
     }
     program->samples[FIRST][round] = now() - begin;
+    if (is_killed) {
+        kill(child, SIGKILL);
+    }
     if (wait4(child, &status, 0, &usage) != child) {
         fail("wait4");
     }
     program->samples[END][round] = now() - begin;
     program->samples[CPU][round] = processor_time(&usage);
     close(ends[0]);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (!is_killed && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         fprintf(stderr, "%s: status %d\n", program->arguments[0], status);
         exit(1);
     }
@@ -143,8 +148,10 @@ int main(int argc, char **argv) {
     static struct program programs[MAX_PROGRAMS];
     int count = 0, position = 3, rounds = argc > 3 ? atoi(argv[2]) : 0;
     const char *socket_path = NULL;
-    if (rounds < 1 || rounds > MAX_ROUNDS || (strcmp(argv[1], "greeting") != 0 && strcmp(argv[1], "guest") != 0)) {
-        fprintf(stderr, "usage: measure greeting ROUNDS SOCKET COMMAND... | measure guest ROUNDS COMMAND... [-- COMMAND...]\n");
+    bool is_killed = argc > 1 && strcmp(argv[1], "byte") == 0;
+    if (rounds < 1 || rounds > MAX_ROUNDS ||
+        (!is_killed && strcmp(argv[1], "greeting") != 0 && strcmp(argv[1], "guest") != 0)) {
+        fprintf(stderr, "usage: measure greeting ROUNDS SOCKET COMMAND... | measure byte|guest ROUNDS COMMAND... [-- COMMAND...]\n");
         return 2;
     }
     if (strcmp(argv[1], "greeting") == 0) {
@@ -173,7 +180,7 @@ int main(int argc, char **argv) {
             if (socket_path != NULL) {
                 measure_greeting(&programs[i], round, socket_path);
             } else {
-                measure_guest(&programs[i], round);
+                measure_guest(&programs[i], round, is_killed);
             }
         }
     }
