@@ -99,7 +99,6 @@ struct DiskFaultTests {
         mutating func submit() { ring.submit() }
         mutating func unstage() -> Int32? { ring.unstage() }
         mutating func next() -> (tag: Int32, result: Int)? { failed.popLast().map { ($0, -Int(EIO)) } ?? ring.next() }
-        mutating func wait() { ring.wait() }
         mutating func close() { ring.close() }
     }
 
