@@ -16,17 +16,20 @@ package enum KVMEnvironment: Sendable, Equatable, CustomStringConvertible {
         } catch {
             return .absent(reason: error.description)
         }
-        var status = stat()
-        // SAFETY: the string lives for the length of the call. Asked this way, it needs no right to open anything.
-        if unsafe stat("/sys/module/kvm_pvm", &status) == 0 {
-            return .limited(reason: "/dev/kvm is provided by kvm_pvm, which emulates a guest's kernel mode")
-        }
-        if let reason = missingVirtualization() { return .limited(reason: reason) }
+        if let limit { return .limited(reason: limit) }
         return .complete
     }
 
-    /// Files that `detect` opens, for reading and writing or for reading alone.
-    package static let openedPaths = (used: ["/dev/kvm"], read: ["/proc/cpuinfo"])
+    /// Why a KVM that is there cannot run a guest's kernel mode, nil if it can. Opens no file: a thread may ask that is not
+    /// allowed to.
+    package static var limit: String? {
+        var status = stat()
+        // SAFETY: the string lives for the length of the call.
+        if unsafe stat("/sys/module/kvm_pvm", &status) == 0 {
+            return "/dev/kvm is provided by kvm_pvm, which emulates a guest's kernel mode"
+        }
+        return missingVirtualization
+    }
 
     package var description: String {
         switch self {

@@ -39,6 +39,13 @@ struct LandlockRulesetTests {
         return Dictionary(uniqueKeysWithValues: collector.elements)
     }
 
+    /// How many rulesets are open in this process.
+    private static var openRulesets: Int {
+        let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+        let targets = numbers.map { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }
+        return targets.count { $0?.contains("landlock-ruleset") == true }
+    }
+
     private static func opens(_ path: String, _ flags: Int32) -> Bool {
         let descriptor = open(path, flags | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return false }
@@ -95,27 +102,6 @@ struct LandlockRulesetTests {
         #expect(outcomes == ["child": false])
     }
 
-    @Test("A file that may be read is not written, and one that may be used is read and written, but not removed")
-    func files() throws {
-        let place = try Place()
-        let read = "\(place.inside)/old"
-        let used = "\(place.outside)/old"
-        let outcomes = try Self.outcomes(
-            { ruleset in
-                try ruleset.allow(.reading, at: read)
-                try ruleset.allow(.use, at: used)
-                try ruleset.allow(.use, at: "/dev/null")
-            },
-            [
-                ("read", { Self.opens(read, O_RDONLY) }), ("write read", { Self.opens(read, O_RDWR) }),
-                ("use", { Self.opens(used, O_RDWR) }), ("cut", { Self.opens(used, O_WRONLY | O_TRUNC) }),
-                ("remove", { unlink(used) == 0 }), ("device", { Self.opens("/dev/null", O_RDWR) }),
-                ("other device", { Self.opens("/dev/zero", O_RDONLY) }),
-                ("neighbour", { Self.opens("\(place.outside)/new", O_WRONLY | O_CREAT) }),
-            ])
-        #expect(outcomes.filter { $0.value }.keys.sorted() == ["cut", "device", "read", "use"])
-    }
-
     @Test("What may be removed need not be there yet, and is all that changes in its directory")
     func removal() throws {
         let place = try Place()
@@ -137,7 +123,7 @@ struct LandlockRulesetTests {
     func everything() throws {
         let place = try Place()
         let outcomes = try Self.outcomes(
-            { try $0.allow(.everything, at: place.inside) },
+            { try $0.allowEverything(beneath: place.inside) },
             [
                 ("read", { Self.opens("\(place.inside)/old", O_RDONLY) }),
                 ("make", { Self.opens("\(place.inside)/sub/new", O_RDWR | O_CREAT) }),
@@ -159,9 +145,9 @@ struct LandlockRulesetTests {
         let place = try Place()
         let ruleset = try LandlockRuleset()
         let missing = "\(place.inside)/missing"
-        #expect(throws: LinuxError(code: ENOENT, operation: "open \(missing)")) { try ruleset.allow(.everything, at: missing) }
+        #expect(throws: LinuxError(code: ENOENT, operation: "open \(missing)")) { try ruleset.allowEverything(beneath: missing) }
         let file = "\(place.inside)/old"
-        #expect(throws: LinuxError(code: ENOTDIR, operation: "open \(file)")) { try ruleset.allow(.everything, at: file) }
+        #expect(throws: LinuxError(code: ENOTDIR, operation: "open \(file)")) { try ruleset.allowEverything(beneath: file) }
         #expect(throws: LinuxError(code: ENOENT, operation: "open \(missing)")) {
             try ruleset.allowRemoval(of: "\(missing)/file")
         }
@@ -169,8 +155,9 @@ struct LandlockRulesetTests {
 
     @Test("A set of rules goes with its last user, also after threads were restricted by it")
     func descriptors() throws {
-        let before = try openDescriptorCount()
         for _ in 0..<4 { _ = try Self.outcomes({ _ in }, [("x", { true })]) }
-        #expect(try openDescriptorCount() == before)
+        // Tests beside this one have rulesets as well, until they end.
+        for _ in 0..<500 where Self.openRulesets > 0 { usleep(10_000) }
+        #expect(Self.openRulesets == 0)
     }
 }

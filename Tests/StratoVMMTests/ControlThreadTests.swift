@@ -43,7 +43,7 @@ struct ControlThreadTests {
         return directory
     }
 
-    @Test("removes what the process has made, explains a failure of KVM, and reaches no other file")
+    @Test("removes what the process has made, sees what is there, and reaches no file")
     func restricted() throws {
         let directory = try Self.makeDirectory()
         defer { try? FileManager.default.removeItem(at: directory) }
@@ -53,11 +53,11 @@ struct ControlThreadTests {
             reaching: [], removing: [path, "/no/such/directory/socket", "\(path)/beneath-a-file"],
             [
                 ("user's file", { Self.opens("/etc/passwd", O_RDONLY) }), ("own file", { Self.opens(path, O_RDONLY) }),
-                ("processor", { Self.opens("/proc/cpuinfo", O_RDONLY) }), ("status", { access("/etc/passwd", F_OK) == 0 }),
+                ("status", { access("/etc/passwd", F_OK) == 0 }),
                 ("remove", { unlink(path) == 0 }), ("remove elsewhere", { unlink("/no/such/file") == 0 || errno != ENOENT }),
             ])
-        #expect(outcomes.count == 6)
-        #expect(outcomes.filter { $0.value }.keys.sorted() == ["processor", "remove", "status"])
+        #expect(outcomes.count == 5)
+        #expect(outcomes.filter { $0.value }.keys.sorted() == ["remove", "status"])
     }
 
     @Test("reaches what is beneath the directories that were named")

@@ -3,11 +3,16 @@
 #define CSTRATOLINUX_KVM_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 enum csl_kvm_request : unsigned long {
     CSL_KVM_GET_API_VERSION = KVM_GET_API_VERSION,
@@ -126,6 +131,15 @@ enum csl_kvm_x86_request : unsigned long {
     CSL_KVM_GET_MSRS = KVM_GET_MSRS,
     CSL_KVM_SET_MSRS = KVM_SET_MSRS,
 };
+
+/// Whether the processor shows VMX or SVM (Intel SDM vol. 2 CPUID leaf 1, AMD APM vol. 3 leaf 8000_0001h).
+static inline bool csl_has_virtualization(void) {
+    unsigned eax, ebx, ecx, edx;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 5) != 0) {
+        return true;
+    }
+    return __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 2) != 0;
+}
 
 /// Reads up to `capacity` entries of what KVM can show a guest; returns how many there are.
 static inline int csl_kvm_get_supported_cpuid(int fd, struct kvm_cpuid_entry2 *_Nonnull entries, uint32_t capacity) {

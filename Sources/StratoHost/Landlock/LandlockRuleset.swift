@@ -6,16 +6,6 @@ internal import Glibc
 /// What a thread has open already, or gets from another, is not touched. Where the kernel can tell, TCP ports are refused as
 /// well.
 package final class LandlockRuleset: Sendable {
-    /// What a rule permits.
-    package enum Access: Sendable {
-        /// To open a file, or a device, for reading.
-        case reading
-        /// To open a file, or a device, for reading and writing.
-        case use
-        /// To read, write, make and remove files, directories and sockets beneath a directory.
-        case everything
-    }
-
     private let descriptor: OwnedDescriptor
     /// What the kernel knows to refuse.
     private let handled: UInt64
@@ -38,32 +28,18 @@ package final class LandlockRuleset: Sendable {
     /// Whether the kernel has Landlock.
     package static var isAvailable: Bool { csl_landlock_version() > 0 }
 
-    /// Permits something. To be called before there is a thread that is restricted by the rules: what is added later does not
-    /// reach it.
+    /// Permits to read, write, make and remove files, directories and sockets beneath a directory. To be called before there is a
+    /// thread that is restricted by the rules: what is added later does not reach it.
     ///
-    /// - Parameters:
-    ///   - access: what.
-    ///   - path: a directory for `everything`, else also a file. What is at this name later does not matter.
-    /// - Throws: `LinuxError` if there is nothing at the path, or no directory where one is needed.
-    package func allow(_ access: Access, at path: String) throws(LinuxError) {
-        var flags = csl_o_path()
-        let rights: UInt64
-        switch access {
-        case .reading:
-            rights = CSL_LANDLOCK_READ_FILE.rawValue
-        case .use:
-            rights =
-                CSL_LANDLOCK_READ_FILE.rawValue | CSL_LANDLOCK_WRITE_FILE.rawValue | CSL_LANDLOCK_TRUNCATE_3.rawValue
-                | CSL_LANDLOCK_IOCTL_DEV_5.rawValue
-        case .everything:
-            flags |= O_DIRECTORY
-            rights =
-                CSL_LANDLOCK_READ_FILE.rawValue | CSL_LANDLOCK_WRITE_FILE.rawValue | CSL_LANDLOCK_TRUNCATE_3.rawValue
-                | CSL_LANDLOCK_READ_DIR.rawValue | CSL_LANDLOCK_REMOVE_DIR.rawValue | CSL_LANDLOCK_REMOVE_FILE.rawValue
-                | CSL_LANDLOCK_MAKE_DIR.rawValue | CSL_LANDLOCK_MAKE_REG.rawValue | CSL_LANDLOCK_MAKE_SOCK.rawValue
-                | CSL_LANDLOCK_REFER_2.rawValue
-        }
-        try add(rights, to: path, flags)
+    /// - Parameter directory: what is at this name later does not matter.
+    /// - Throws: `LinuxError` if there is no directory at the path.
+    package func allowEverything(beneath directory: String) throws(LinuxError) {
+        let rights =
+            CSL_LANDLOCK_READ_FILE.rawValue | CSL_LANDLOCK_WRITE_FILE.rawValue | CSL_LANDLOCK_TRUNCATE_3.rawValue
+            | CSL_LANDLOCK_READ_DIR.rawValue | CSL_LANDLOCK_REMOVE_DIR.rawValue | CSL_LANDLOCK_REMOVE_FILE.rawValue
+            | CSL_LANDLOCK_MAKE_DIR.rawValue | CSL_LANDLOCK_MAKE_REG.rawValue | CSL_LANDLOCK_MAKE_SOCK.rawValue
+            | CSL_LANDLOCK_REFER_2.rawValue
+        try add(rights, to: directory)
     }
 
     /// Permits to remove a file, and, as the kernel knows this of directories only, whatever is beside and beneath it but
@@ -71,13 +47,13 @@ package final class LandlockRuleset: Sendable {
     ///
     /// - Throws: `LinuxError` if its directory is not there.
     package func allowRemoval(of path: String) throws(LinuxError) {
-        try add(CSL_LANDLOCK_REMOVE_FILE.rawValue, to: HostPath.split(path).directory, csl_o_path() | O_DIRECTORY)
+        try add(CSL_LANDLOCK_REMOVE_FILE.rawValue, to: HostPath.split(path).directory)
     }
 
-    private func add(_ rights: UInt64, to path: String, _ flags: Int32) throws(LinuxError) {
-        let place = try OwnedDescriptor(opening: path, flags: flags)
+    private func add(_ rights: UInt64, to directory: String) throws(LinuxError) {
+        let place = try OwnedDescriptor(opening: directory, flags: csl_o_path() | O_DIRECTORY)
         try LinuxError.check(
-            csl_landlock_allow(descriptor.number, place.number, rights & handled), "restrict the file system to \(path)")
+            csl_landlock_allow(descriptor.number, place.number, rights & handled), "restrict the file system to \(directory)")
     }
 
     /// Restricts the calling thread, and those that it starts from now on, for good. Rules that are put in place later can

@@ -1,6 +1,6 @@
 #if arch(arm64)
 extension KVMEnvironment {
     /// Why the processor cannot run a guest's kernel mode itself, nil if it can: without EL2 there is no `/dev/kvm`.
-    static func missingVirtualization() -> String? { nil }
+    static var missingVirtualization: String? { nil }
 }
 #endif

@@ -1,6 +1,5 @@
 internal import Glibc
 internal import StratoHost
-internal import StratoKVM
 
 extension LandlockRuleset {
     /// What the threads of a machine may do with files.
@@ -9,10 +8,10 @@ extension LandlockRuleset {
     /// - Throws: `LinuxError`.
     convenience init(reaching directories: [String]) throws(LinuxError) {
         try self.init()
-        for directory in directories { try allow(.everything, at: directory) }
+        for directory in directories { try allowEverything(beneath: directory) }
     }
 
-    /// What the thread may do that serves clients, which also explains failures and ends the process.
+    /// What the thread may do that serves clients, which also ends the process.
     ///
     /// - Parameters:
     ///   - directories: beneath which it may open, make and remove what it likes.
@@ -20,18 +19,12 @@ extension LandlockRuleset {
     /// - Throws: `LinuxError`.
     convenience init(reaching directories: [String], removing removable: [String]) throws(LinuxError) {
         try self.init(reaching: directories)
-        // What is not there is not opened later either, and not removed.
-        for path in KVMEnvironment.openedPaths.used { try unlessMissing { () throws(LinuxError) in try allow(.use, at: path) } }
-        for path in KVMEnvironment.openedPaths.read {
-            try unlessMissing { () throws(LinuxError) in try allow(.reading, at: path) }
-        }
-        for path in removable { try unlessMissing { () throws(LinuxError) in try allowRemoval(of: path) } }
-    }
-
-    private func unlessMissing(_ body: () throws(LinuxError) -> Void) throws(LinuxError) {
-        do {
-            try body()
-        } catch  where error.code == ENOENT || error.code == ENOTDIR {
+        for path in removable {
+            do {
+                try allowRemoval(of: path)
+            } catch  where error.code == ENOENT || error.code == ENOTDIR {
+                // What is not there is not removed later either.
+            }
         }
     }
 }

@@ -246,7 +246,7 @@ package final class MachineController: MachineControl {
     private func fail(_ reason: String) {
         // What one virtual CPU fails for, others do as well before the machine has ended: one line tells it.
         guard !hasFailed.exchange(true, ordering: .relaxed) else { return }
-        if case .limited(let limit) = KVMEnvironment.detect() {
+        if let limit = KVMEnvironment.limit {
             logger.error("\(reason) (\(limit); a Linux guest needs a host whose processor can)")
         } else {
             logger.error(reason)

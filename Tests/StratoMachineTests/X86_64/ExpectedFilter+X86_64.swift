@@ -10,11 +10,11 @@ extension ExpectedFilter {
     /// KVM_RUN and those.
     static let processorRequests: [UInt32] = [0xAE80] + deviceRequests + registerRequests
 
-    /// KVM_GET_API_VERSION, KVM_CHECK_EXTENSION, KVM_{GET,SET}_MP_STATE, KVM_{GET,SET}_VCPU_EVENTS, KVM_SET_REGS, KVM_SET_SREGS,
+    /// KVM_CHECK_EXTENSION, KVM_{GET,SET}_MP_STATE, KVM_{GET,SET}_VCPU_EVENTS, KVM_SET_REGS, KVM_SET_SREGS,
     /// KVM_SET_FPU, KVM_SET_LAPIC, KVM_SET_XCRS, KVM_SET_DEBUGREGS, KVM_SET_MSRS, KVM_SET_IRQCHIP, KVM_SET_PIT2.
     static let machineRequests: [UInt32] =
         deviceRequests + registerRequests + [
-            0xAE00, 0xAE03, 0x8004_AE98, 0x4004_AE99, 0x8040_AE9F, 0x4040_AEA0, 0x4090_AE82, 0x4138_AE84, 0x41A0_AE8D,
+            0xAE03, 0x8004_AE98, 0x4004_AE99, 0x8040_AE9F, 0x4040_AEA0, 0x4090_AE82, 0x4138_AE84, 0x41A0_AE8D,
             0x4400_AE8F, 0x4188_AEA7, 0x4080_AEA2, 0x4008_AE89, 0x8208_AE63, 0x4070_AEA0,
         ]
 }
