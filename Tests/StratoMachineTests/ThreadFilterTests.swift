@@ -261,6 +261,7 @@ private func run(_ filter: @escaping @Sendable () -> SystemCallFilter, _ body: @
     }.join()
 }
 
-private func errorLines(_ result: ExitTest.Result) -> [Substring] {
-    String(decoding: result.standardErrorContent, as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("stratovirt") }
+private func errorLines(_ result: ExitTest.Result) -> [String] {
+    let lines = String(decoding: result.standardErrorContent, as: UTF8.self).split(separator: "\n")
+    return lines.filter { $0.hasPrefix("stratovirt") }.map(String.init)
 }
