@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 /// Pages that a guest's memory is made of.
@@ -14,12 +15,27 @@ struct MemoryPages: Sendable {
     static let small = MemoryPages(kibibytes: 2 << 10, guestMebibytes: 256)
     static let large = MemoryPages(kibibytes: 1 << 20, guestMebibytes: 1024)
 
-    static let smallCanBeHad = canBeHad(small)
-    /// A free GiB in one piece is rare once a system has run for a while.
-    static let largeCanBeHad = canBeHad(large)
+    /// A free GiB in one piece is rare once a system has run for a while: what is found first is kept until its test.
+    private static let found = Mutex(GuestEnvironment.mode == .full ? try? PageReserve(large) : nil)
 
-    private static func canBeHad(_ pages: MemoryPages) -> Bool {
-        GuestEnvironment.mode == .full && HugePagePool.canBeHad(pages.count, of: pages.kibibytes)
+    static let largeCanBeHad = found.withLock { $0 != nil }
+    static let smallCanBeHad = GuestEnvironment.mode == .full && (try? PageReserve(small)) != nil
+
+    static func takeLarge() throws -> PageReserve {
+        try #require(found.withLock { $0.take() })
+    }
+}
+
+/// Huge pages, and the directory that they are mounted in.
+struct PageReserve {
+    let pages: MemoryPages
+    let pool: HugePagePool
+    private let directory: ScratchDirectory
+
+    init(_ pages: MemoryPages) throws {
+        self.pages = pages
+        directory = try ScratchDirectory()
+        pool = try HugePagePool(pages.count, of: pages.kibibytes, in: directory)
     }
 }
 
@@ -69,17 +85,15 @@ extension GuestTests {
         @Test(
             "A guest runs on pages of 2 MiB, KVM maps them as such, and they are free again after its end and after a kill",
             .full, .enabled(if: MemoryPages.smallCanBeHad, "only root can set huge pages aside, where there are free ones"))
-        func smallPages() throws { try runGuests(on: .small) }
+        func smallPages() throws { try runGuests(on: PageReserve(.small)) }
 
         @Test(
             "A guest runs on pages of 1 GiB, KVM maps them as such, and they are free again after its end and after a kill",
             .full, .enabled(if: MemoryPages.largeCanBeHad, "no GiB of this host's memory is free in one piece"))
-        func largePages() throws { try runGuests(on: .large) }
+        func largePages() throws { try runGuests(on: MemoryPages.takeLarge()) }
 
-        private func runGuests(on pages: MemoryPages) throws {
-            // For both: a free GiB that was given back may be in pieces a moment later.
-            let pool = try HugePagePool(pages.count, of: pages.kibibytes, in: directory)
-            for isKilled in [false, true] { try runGuest(on: pages, of: pool, isKilled: isKilled) }
+        private func runGuests(on reserve: PageReserve) throws {
+            for isKilled in [false, true] { try runGuest(on: reserve.pages, of: reserve.pool, isKilled: isKilled) }
         }
 
         private func runGuest(on pages: MemoryPages, of pool: HugePagePool, isKilled: Bool) throws {

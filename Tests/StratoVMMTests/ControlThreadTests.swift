@@ -30,6 +30,9 @@ struct ControlThreadTests {
         return outcomes.withLock { $0 }
     }
 
+    /// There on every host.
+    private static let hostFile = "/proc/self/stat"
+
     private static func opens(_ path: String, _ flags: Int32) -> Bool {
         let descriptor = open(path, flags | O_CLOEXEC)
         guard descriptor >= 0 else { return false }
@@ -52,8 +55,8 @@ struct ControlThreadTests {
         let outcomes = try Self.outcomes(
             reaching: [], removing: [path, "/no/such/directory/socket", "\(path)/beneath-a-file"],
             [
-                ("user's file", { Self.opens("/etc/passwd", O_RDONLY) }), ("own file", { Self.opens(path, O_RDONLY) }),
-                ("status", { access("/etc/passwd", F_OK) == 0 }),
+                ("user's file", { Self.opens(Self.hostFile, O_RDONLY) }), ("own file", { Self.opens(path, O_RDONLY) }),
+                ("status", { access(Self.hostFile, F_OK) == 0 }),
                 ("remove", { unlink(path) == 0 }), ("remove elsewhere", { unlink("/no/such/file") == 0 || errno != ENOENT }),
             ])
         #expect(outcomes.count == 5)
@@ -68,14 +71,14 @@ struct ControlThreadTests {
         try Data("x".utf8).write(to: URL(filePath: path))
         let outcomes = try Self.outcomes(
             reaching: [directory.path(percentEncoded: false)], removing: [],
-            [("image", { Self.opens(path, O_RDWR) }), ("user's file", { Self.opens("/etc/passwd", O_RDONLY) })])
+            [("image", { Self.opens(path, O_RDWR) }), ("user's file", { Self.opens(Self.hostFile, O_RDONLY) })])
         #expect(outcomes == ["image": true, "user's file": false])
     }
 
     @Test("reaches everything where nothing was asked for")
     func unrestricted() throws {
         let outcomes = try Self.outcomes(
-            reaching: nil, removing: [], [("user's file", { Self.opens("/etc/passwd", O_RDONLY) })])
+            reaching: nil, removing: [], [("user's file", { Self.opens(Self.hostFile, O_RDONLY) })])
         #expect(outcomes == ["user's file": true])
     }
 

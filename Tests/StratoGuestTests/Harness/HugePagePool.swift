@@ -61,10 +61,4 @@ final class HugePagePool {
             throw GuestFailure("\(path): \(String(cString: strerror(errno)))")
         }
     }
-
-    /// Whether this user gets pages of a size from this host.
-    static func canBeHad(_ count: Int, of kibibytes: Int) -> Bool {
-        guard let directory = try? ScratchDirectory() else { return false }
-        return (try? HugePagePool(count, of: kibibytes, in: directory)) != nil
-    }
 }

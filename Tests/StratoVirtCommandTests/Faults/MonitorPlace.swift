@@ -96,9 +96,11 @@ final class MonitorPlace {
     /// Whether a process of which nobody here is the parent has ended: it is gone, or nobody has asked for its status.
     static func hasEnded(_ process: pid_t) -> Bool {
         if kill(process, 0) < 0 { return errno == ESRCH }
+        // A file of no size, which some versions of Foundation take for an empty one unless it is read to its end.
+        guard let status = try? FileHandle(forReadingAtPath: "/proc/\(process)/stat")?.readToEnd() else { return true }
         // The state follows the name in parentheses (proc(5)).
-        let text = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ") X"
-        return text.split(separator: ")").last.map { $0.hasPrefix(" Z") || $0.hasPrefix(" X") } ?? true
+        let state = String(decoding: status, as: UTF8.self).split(separator: ")").last?.first { $0 != " " }
+        return state == "Z" || state == "X"
     }
 
     static func waitForEnd(of process: pid_t) -> Bool {
