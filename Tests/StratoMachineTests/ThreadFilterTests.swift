@@ -83,7 +83,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SYS_io_destroy), ExpectedCall(SYS_tgkill, ownProcess), ExpectedCall(SYS_getpid),
                 ExpectedCall(SystemCallNumbers.processGroup), ExpectedCall(SYS_rt_sigtimedwait),
                 ExpectedCall(SYS_exit_group), ExpectedCall(SYS_clone, .failing(EAGAIN)),
-            ]),
+            ] + resetCalls.map { ExpectedCall($0) }),
     ]
 
     /// TIOCGPGRP, TCGETS and TCSETS.

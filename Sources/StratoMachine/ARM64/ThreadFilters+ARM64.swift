@@ -1,5 +1,6 @@
 #if arch(arm64)
 internal import CStratoLinux
+internal import Glibc
 internal import StratoHost
 
 /// Calls that an architecture has instead of another's.
@@ -11,6 +12,9 @@ enum SystemCallNumbers {
 }
 
 extension ThreadFilters {
+    /// What a reset asks of the kernel besides: seeds of the guest's kernel, in its device tree.
+    static let resetCalls = [SYS_getrandom]
+
     /// What a line about a virtual CPU that failed is made from.
     static var registerRequests: [UInt32] { [number(CSL_KVM_GET_ONE_REG)] }
 

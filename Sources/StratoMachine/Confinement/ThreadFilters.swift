@@ -100,6 +100,7 @@ package enum ThreadFilters {
         filter.allow(SYS_fdatasync)
         filter.allow(SYS_io_getevents)
         filter.allow(SYS_io_destroy)
+        for call in resetCalls { filter.allow(call) }
         // Kicks of virtual CPUs, and signals of a terminal that has gone.
         filter.allow(SYS_tgkill, argument: 0, isOneOf: [UInt32(bitPattern: getpid())])
         filter.allow(SYS_getpid)

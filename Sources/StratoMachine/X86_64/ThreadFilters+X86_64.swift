@@ -11,6 +11,9 @@ enum SystemCallNumbers {
 }
 
 extension ThreadFilters {
+    /// What a reset asks of the kernel besides.
+    static let resetCalls: [Int32] = []
+
     /// What a line about a virtual CPU that failed is made from.
     static var registerRequests: [UInt32] {
         [number(CSL_KVM_GET_REGS), number(CSL_KVM_GET_SREGS)]

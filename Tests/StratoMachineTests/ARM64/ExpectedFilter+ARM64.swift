@@ -1,6 +1,10 @@
 #if arch(arm64)
+import CStratoLinux
+
 // The numbers of linux/kvm.h's requests, as the kernel sees them.
 extension ExpectedFilter {
+    static let resetCalls = [SYS_getrandom]
+
     /// KVM_IRQ_LINE, KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GSI_ROUTING, KVM_SET_USER_MEMORY_REGION.
     private static let deviceRequests: [UInt32] = [0x4008_AE61, 0x4020_AE76, 0x4040_AE79, 0x4008_AE6A, 0x4020_AE46]
 

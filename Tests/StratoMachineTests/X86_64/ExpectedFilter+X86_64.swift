@@ -1,6 +1,8 @@
 #if arch(x86_64)
 // The numbers of asm/kvm.h's and linux/kvm.h's requests, as the kernel sees them.
 extension ExpectedFilter {
+    static let resetCalls: [Int32] = []
+
     /// KVM_IRQ_LINE, KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GSI_ROUTING, KVM_SET_USER_MEMORY_REGION.
     private static let deviceRequests: [UInt32] = [0x4008_AE61, 0x4020_AE76, 0x4040_AE79, 0x4008_AE6A, 0x4020_AE46]
 
