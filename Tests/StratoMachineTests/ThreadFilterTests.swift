@@ -78,7 +78,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_recvfrom), ExpectedCall(SYS_sendto),
                 ExpectedCall(SYS_accept4), ExpectedCall(SYS_setsockopt, .oneOf(argument: 1, [6])),
                 ExpectedCall(SYS_fcntl, .oneOf(argument: 1, [1, 3, 37, 1030])), ExpectedCall(SYS_eventfd2),
-                ExpectedCall(SystemCallNumbers.status), ExpectedCall(SYS_unlinkat),
+                ExpectedCall(SystemCallNumbers.status), ExpectedCall(SYS_fstat), ExpectedCall(SYS_unlinkat),
                 ExpectedCall(SYS_fdatasync),
                 ExpectedCall(SYS_io_destroy), ExpectedCall(SYS_tgkill, ownProcess), ExpectedCall(SYS_getpid),
                 ExpectedCall(SystemCallNumbers.processGroup), ExpectedCall(SYS_rt_sigtimedwait),

@@ -93,6 +93,8 @@ package enum ThreadFilters {
         filter.allow(SYS_close)
         // Paths of sockets and of the pid file go with the process. Whether a path is there also explains a failure of KVM.
         filter.allow(SystemCallNumbers.status)
+        // Which of the two the C library takes for an open file depends on its version.
+        filter.allow(SYS_fstat)
         filter.allow(SYS_unlinkat)
         // A reset loads what is booted once more; a pause and the end write disks and flash out.
         filter.allow(SYS_preadv)
