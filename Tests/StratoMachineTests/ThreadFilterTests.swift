@@ -185,7 +185,9 @@ struct ThreadFilterTests {
 
     // MARK: By the kernel
 
-    @Test("A refused call ends the process by SIGSYS and one line that names it, on a virtual CPU's thread")
+    @Test(
+        "A refused call ends the process by SIGSYS and one line that names it, on a virtual CPU's thread",
+        .disabled(if: Sanitizer.isActive, "a sanitizer has handlers of signals of its own"))
     func refusedSocket() async throws {
         let result = try await #require(processExitsWith: .signal(SIGSYS), observing: [\.standardErrorContent]) {
             try run(ThreadFilters.processor) { _ = socket(AF_INET, 1, 0) }
@@ -198,7 +200,9 @@ struct ThreadFilterTests {
             ])
     }
 
-    @Test("A refused argument ends the process, on an I/O thread")
+    @Test(
+        "A refused argument ends the process, on an I/O thread",
+        .disabled(if: Sanitizer.isActive, "a sanitizer has handlers of signals of its own"))
     func refusedArgument() async throws {
         let result = try await #require(processExitsWith: .signal(SIGSYS), observing: [\.standardErrorContent]) {
             try run(ThreadFilters.inputOutput) { _ = mmap(nil, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) }
