@@ -113,7 +113,7 @@ enum OptionTable {
             handler: { builder, _ in builder.isDaemon = true }),
         OptionDefinition(
             ["pidfile"], .process, .text("FILE"),
-            help: "with -daemonize: file that gets the process id; must not exist",
+            help: "with -daemonize: file that gets the process id",
             handler: { builder, option throws(CommandLineError) in try builder.setPIDFile(option) }),
         OptionDefinition(
             ["disable-seccomp"], .process, .flag,
