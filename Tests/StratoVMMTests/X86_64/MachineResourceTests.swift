@@ -138,6 +138,11 @@ struct MachineResourceTests {
         0xF4, 0xEB, 0xFD,  // hlt; jmp to the halt
     ]
 
+    private static func fileSize(of path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
+
     @Test(
         "All of 254 virtual CPUs start, each with an APIC id of its own, and are held, reset and ended",
         .enabled(if: hasRoomForAll, "this host's KVM has no room for 254 virtual CPUs in a machine"))
@@ -165,8 +170,8 @@ struct MachineResourceTests {
             try machine.controller.start()
             for round in 1...2 {
                 var patience = 60_000
-                let serial = URL(fileURLWithPath: machine.scratch.file("serial"))
-                while try Data(contentsOf: serial).count < round, patience > 0 {
+                // Foundation loses memory where it reads an empty file, which is what this test looks for.
+                while MachineResourceTests.fileSize(of: machine.scratch.file("serial")) < round, patience > 0 {
                     usleep(1000)
                     patience -= 1
                 }
