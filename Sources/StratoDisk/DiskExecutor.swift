@@ -25,6 +25,7 @@ struct DiskExecutor: ~Copyable {
 
     /// Carries the requests of a run out and notes their results. If they fail together, each is tried by itself, so that
     /// those alone fail that have a reason to.
+    @inline(__always)
     mutating func execute(run head: Int32, of requests: DiskRequestTable) {
         if requests.with(head, { $0.next < 0 && transferAtOnce($0) }) { return }
         executeInSteps(head, requests)

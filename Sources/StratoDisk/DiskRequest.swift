@@ -212,26 +212,34 @@ extension DiskRequestTable {
     ///   - batch: requests that were submitted together.
     ///   - position: below the batch's count.
     ///   - merges: false for requests that are each looked at by themselves.
+    @inline(__always)
     func nextRun(_ batch: Span<Int32>, _ position: inout Int, merges: Bool) -> DiskRun {
         let head = batch[position]
         position &+= 1
-        let first = with(head) { request in
+        let (run, operation, end) = with(head) { request in
             request.next = -1
             request.result = 0
+            request.runLength = request.length
+            request.runSegmentCount = request.segmentCount
+            // Where that overflows, `extended` finds out.
+            let end = request.offset &+ UInt64(truncatingIfNeeded: request.length)
             return (
-                run: DiskRun(head: head, segmentCount: request.segmentCount, length: request.length),
-                operation: request.operation, isWriteThrough: request.isWriteThrough, offset: request.offset
+                DiskRun(head: head, segmentCount: request.segmentCount, length: request.length), request.operation, end
             )
         }
-        var run = first.run
-        defer {
-            with(head) { request in
-                request.runLength = run.length
-                request.runSegmentCount = run.segmentCount
-            }
+        guard merges, position < batch.count, with(batch[position], { $0.offset == end && $0.operation == operation }) else {
+            return run
         }
-        guard merges, first.operation == .read || first.operation == .write else { return run }
-        var last = head
+        return extended(run, batch, &position)
+    }
+
+    /// Links the requests to a run of one that go on where it ends.
+    @inline(never)
+    private func extended(_ start: DiskRun, _ batch: Span<Int32>, _ position: inout Int) -> DiskRun {
+        let first = with(start.head) { (operation: $0.operation, isWriteThrough: $0.isWriteThrough, offset: $0.offset) }
+        var run = start
+        guard first.operation == .read || first.operation == .write else { return run }
+        var last = run.head
         var (end, overflow) = first.offset.addingReportingOverflow(UInt64(clamping: run.length))
         while !overflow, position < batch.count, run.requestCount < DiskRun.requestLimit {
             let candidate = batch[position]
@@ -253,6 +261,10 @@ extension DiskRequestTable {
             last = candidate
             run.requestCount &+= 1
             position &+= 1
+        }
+        with(run.head) { request in
+            request.runLength = run.length
+            request.runSegmentCount = run.segmentCount
         }
         return run
     }

@@ -50,6 +50,12 @@ extension Span where Element == GuestBuffer {
         while left > 0, index < end {
             let segment = self[index]
             index &+= 1
+            // The usual, in fewer steps: all of it, and something.
+            if skip == 0, segment.count <= left, segment.count > 0 {
+                body(segment)
+                left &-= segment.count
+                continue
+            }
             if skip >= segment.count {
                 skip &-= segment.count
                 continue

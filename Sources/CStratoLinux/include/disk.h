@@ -17,11 +17,11 @@
 static inline int csl_o_direct(void) { return __O_DIRECT; }
 
 /// Reads into `count` iovecs, `vectors` being an array laid out as struct iovec.
-static inline ssize_t csl_preadv(int fd, const void *_Nonnull vectors, int count, int64_t offset) {
+__attribute__((always_inline)) static inline ssize_t csl_preadv(int fd, const void *_Nonnull vectors, int count, int64_t offset) {
     ssize_t result = preadv(fd, (const struct iovec *)vectors, count, offset);
     return result < 0 ? -errno : result;
 }
-static inline ssize_t csl_pwritev(int fd, const void *_Nonnull vectors, int count, int64_t offset) {
+__attribute__((always_inline)) static inline ssize_t csl_pwritev(int fd, const void *_Nonnull vectors, int count, int64_t offset) {
     ssize_t result = pwritev(fd, (const struct iovec *)vectors, count, offset);
     return result < 0 ? -errno : result;
 }
