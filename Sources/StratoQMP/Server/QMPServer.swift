@@ -229,7 +229,8 @@ package final class QMPServer: Sendable {
         let isDone = state.isShuttingDown ? connection.session.output.isEmpty : connection.session.isFinished
         guard !isDone else { return close(connection, &state) }
         let isRead = connection.session.isReceptive && !state.isShuttingDown
-        let isWritten = !connection.session.output.isEmpty
+        // Who has read everything meanwhile still waits for answers to what was held up.
+        let isWritten = !connection.session.output.isEmpty || connection.session.isHeldUp
         // A set's literal is made by generic code, whose pages would stay resident for this alone.
         let interest = EventLoop.Interest(
             rawValue: (isRead ? EventLoop.Interest.readable.rawValue : 0)

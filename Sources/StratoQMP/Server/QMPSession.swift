@@ -41,6 +41,10 @@ struct QMPSession {
     /// The client sends no more.
     private(set) var hasInputEnded = false
 
+    /// There may be requests that wait for the client to read. It may have done so by now: `advance` finds out, and nothing else
+    /// will come of it.
+    private(set) var isHeldUp = false
+
     init() {
         output.append(QMPReply.greeting)
     }
@@ -54,7 +58,7 @@ struct QMPSession {
     var isOverfull: Bool { output.hasOverflowed }
 
     /// All that the client sent is answered, all answers are read, and nothing more can come.
-    var isFinished: Bool { hasInputEnded && waiting.isEmpty && output.isEmpty }
+    var isFinished: Bool { hasInputEnded && waiting.isEmpty && output.isEmpty && !isHeldUp }
 
     mutating func receive(_ bytes: ArraySlice<UInt8>) {
         framer.append(bytes)
@@ -83,7 +87,8 @@ struct QMPSession {
     ///
     /// - Returns: false if there is nothing to do until more input comes, output goes, or the machine is ready.
     mutating func advance(_ machine: any MachineControl, _ readiness: Readiness) -> Bool {
-        guard output.count < Limits.outputMark else { return false }
+        isHeldUp = output.count >= Limits.outputMark
+        guard !isHeldUp else { return false }
         if !waiting.isEmpty, readiness != .preparing {
             carryOut(waiting.removeFirst(), machine, readiness)
             return true
