@@ -168,7 +168,22 @@ package struct ProcessorIdentification: Sendable, Equatable {
         if ProcessorIdentification.lacksTopologyExtensions(supported, for: topology) {
             ProcessorIdentification.addTopologyExtensions(to: &result, apicID: apicID, of: topology)
         }
-        return result.sorted { ($0.function, $0.index) < ($1.function, $1.index) }
+        ProcessorIdentification.sort(&result)
+        return result
+    }
+
+    /// Nearly in order as they are, leaves are put into it by few exchanges. The standard library's sort takes more to make a
+    /// type that it needs.
+    private static func sort(_ entries: inout [Entry]) {
+        for index in entries.indices {
+            var place = index
+            while place > 0 {
+                let (left, right) = (entries[place - 1], entries[place])
+                guard (right.function, right.index) < (left.function, left.index) else { break }
+                entries.swapAt(place - 1, place)
+                place -= 1
+            }
+        }
     }
 
     /// Bits 14...25 tell how many ids share a cache, 26...31 how many cores a socket has, each less one.
