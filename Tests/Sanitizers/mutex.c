@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define SWIFT __attribute__((swiftcall, visibility("default")))
+#define SWIFT __attribute__((swiftcall))
 #define SELF __attribute__((swift_context))
 
 extern void __tsan_acquire(void *) __attribute__((weak));
