@@ -403,7 +403,7 @@ struct VirtualMachineTests {
             }
             for _ in 0..<3 { try await cycle() }
             // Nobody waits for the end of a machine that is released: its threads, and then its descriptors, go soon after.
-            let threads = 1
+            let threads = 1 + Sanitizer.threadCount
             #expect(try OpenResources.wait(forThreads: threads))
             let descriptors = try OpenResources.descriptors()
             for _ in 0..<20 {
