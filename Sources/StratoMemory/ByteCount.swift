@@ -1,7 +1,7 @@
 /// Amounts of memory as they stand in messages.
-enum ByteCount {
+package enum ByteCount {
     /// The largest unit that divides the amount: `2 MiB`, `4097 bytes`.
-    static func exact(_ bytes: UInt64) -> String {
+    package static func exact(_ bytes: UInt64) -> String {
         for (unit, name) in [(UInt64(1) << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
         where bytes >= unit && bytes % unit == 0 {
             return "\(bytes / unit) \(name)"

@@ -53,9 +53,9 @@ final class MemoryPopulation: @unchecked Sendable {
         let wanted = threads ?? min(MemoryPopulation.mostThreads, Int(csl_usable_processor_count()))
         let useful = (length - 1) / piece + 1
         var helpers: [HostThread] = []
-        for index in 1..<max(2, min(wanted, useful)) where index < min(wanted, useful) {
+        while helpers.count + 1 < min(wanted, useful) {
             // A thread that cannot be had is one less.
-            guard let helper = try? HostThread.start(name: "memory-\(index)", { self.work() }) else { break }
+            guard let helper = try? HostThread.start(name: "memory-\(helpers.count + 1)", { self.work() }) else { break }
             helpers.append(helper)
         }
         work()

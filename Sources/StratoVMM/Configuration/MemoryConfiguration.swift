@@ -1,3 +1,5 @@
+internal import StratoMemory
+
 /// An amount of memory or storage in bytes.
 public struct MemorySize: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// In bytes.
@@ -21,13 +23,7 @@ public struct MemorySize: Sendable, Hashable, Comparable, CustomStringConvertibl
     public static func < (left: MemorySize, right: MemorySize) -> Bool { left.bytes < right.bytes }
 
     /// The largest unit that divides the amount: `512 MiB`, `4097 bytes`.
-    public var description: String {
-        for (unit, name) in [(UInt64(1) << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
-        where bytes >= unit && bytes % unit == 0 {
-            return "\(bytes / unit) \(name)"
-        }
-        return "\(bytes) bytes"
-    }
+    public var description: String { ByteCount.exact(bytes) }
 }
 
 /// The guest's RAM.
