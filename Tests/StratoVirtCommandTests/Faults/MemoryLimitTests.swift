@@ -8,13 +8,13 @@ struct MemoryLimitTests {
     /// No machine that tests run on has so much.
     private static let tooMuch = "512g"
 
-    private func expectRefusal(_ process: ChildProcess, _ words: String..., leftovers: [String]) {
+    private func expectRefusal(_ process: ChildProcess, _ words: String..., in place: MonitorPlace) {
         #expect(process.waitForEnd(within: Patience.monitor) == .exited(1))
         let lines = process.errors.text.split(separator: "\n")
         #expect(lines.count == 1, "\(process.errors.text)")
         #expect(lines.first?.hasPrefix("stratovirt: ") == true)
         for word in words { #expect(process.errors.text.contains(word), "\(process.errors.text)") }
-        #expect(leftovers == [])
+        #expect(place.leftovers == [])
     }
 
     @Test("More than the host has is refused with -mem-prealloc in one line, before anything is taken")
@@ -22,7 +22,7 @@ struct MemoryLimitTests {
         let place = try MonitorPlace(kernel: IdleKernel.bytes)
         place.arguments = place.machine(memory: MemoryLimitTests.tooMuch) + ["-mem-prealloc"]
         let process = try place.start()
-        expectRefusal(process, "-mem-prealloc", "MiB", leftovers: place.leftovers)
+        expectRefusal(process, "-mem-prealloc", "MiB", in: place)
     }
 
     @Test(
@@ -35,7 +35,7 @@ struct MemoryLimitTests {
         place.arguments = place.machine() + ["-mem-prealloc"]
         place.arguments = place.arguments.map { $0 == "microvm" ? machine : $0 }
         let process = try place.start(behind: group.enter)
-        expectRefusal(process, "-mem-prealloc", "MiB", leftovers: place.leftovers)
+        expectRefusal(process, "-mem-prealloc", "MiB", in: place)
         // Without that the machine starts: the guest may never need it all.
         place.arguments.removeAll { $0 == "-mem-prealloc" }
         let next = try place.start(behind: group.enter)
