@@ -87,6 +87,9 @@ import Testing
         loop.run()
         #expect(right.load(ordering: .relaxed) == 1)
         #expect(wrong.load(ordering: .relaxed) == 0)
+        // They hold the loop, which holds them.
+        for registration in registrations.withLock({ $0 }) { loop.unregister(registration) }
+        registrations.withLock { $0 = [] }
     }
 
     @Test("A handler may end its own registration, and is not called again")
@@ -111,6 +114,8 @@ import Testing
         thread.loop.runBlocking {}
         #expect(calls.load(ordering: .relaxed) == 1)
         #expect(throws: LinuxError.self) { try thread.loop.modify(registration, for: .readable) }
+        // Its handler holds it.
+        own.withLock { $0 = nil }
     }
 
     @Test("Once unregister has returned on another thread, the handler is neither running nor run again")

@@ -209,7 +209,7 @@ import Testing
         let machine = try Machine()
         let configuration = machine.configuration
         try configuration.addFile("plain", [5])
-        try configuration.addBuiltFiles(["built"]) {
+        try configuration.addBuiltFiles(["built"]) { [unowned configuration] in
             configuration.select(0x20)
             return [[UInt8(truncatingIfNeeded: configuration.readData(width: 1))]]
         }

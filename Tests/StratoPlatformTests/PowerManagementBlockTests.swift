@@ -187,6 +187,8 @@ import Testing
         #expect(bridge.block.base == nil)
         try bridge.block.relocate(to: 0x600)
         #expect(bridge.bus.ranges.count == 2)
+        // They hold the bus, which holds them.
+        for range in bridge.bus.ranges { #expect(bridge.bus.remove(range)) }
     }
 
     // MARK: State

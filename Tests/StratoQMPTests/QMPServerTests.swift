@@ -466,9 +466,8 @@ struct QMPServerTests {
     func quit() throws {
         let server = try TestServer()
         let done = Monitor(0)
-        let owner = server.server
-        server.machine.observe { event in
-            if case .shutdown = event { owner.shutDown(flushMilliseconds: 10_000) { done.update { $0 += 1 } } }
+        server.machine.observe { [weak owner = server.server] event in
+            if case .shutdown = event { owner?.shutDown(flushMilliseconds: 10_000) { done.update { $0 += 1 } } }
         }
         let client = try server.connect()
         let other = try server.connect()
@@ -530,9 +529,8 @@ struct QMPServerTests {
         server.machine.processors = [
             ProcessorInfo(index: 0, socket: 0, die: 0, cluster: 0, core: 0, thread: 0, threadID: 4711)
         ]
-        let owner = server.server
-        server.machine.observe { event in
-            if case .shutdown = event { owner.shutDown(flushMilliseconds: 10_000) {} }
+        server.machine.observe { [weak owner = server.server] event in
+            if case .shutdown = event { owner?.shutDown(flushMilliseconds: 10_000) {} }
         }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: python)

@@ -119,45 +119,51 @@ package final class StandardBoard: Sendable {
             memory: mmio, ports: ports,
             apertures: PCIAddressMap.Windows(memory: windows, ports: [portRange].compactMap { $0 }), interrupts: router,
             logger: logger)
-        try building { [pci] in try pci.rootBus.insert(try PCIGenericHostBridge(), device: 0) }
-        try mmio.insert(
-            PCIEnhancedConfiguration(host: pci), at: Layout.configurationSpace, size: Layout.configurationSpaceSize)
-        try mmio.insert(PortWindow(ports), at: Layout.portWindowBase, size: Layout.portWindowSize)
-        peripherals = try ARMPeripherals(
-            machine, serialBackend: description.serialBackend,
-            markers: description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil,
-            loop: loop, mmio: mmio)
+        // What is on its buses by then holds it.
+        do {
+            try building { [pci] in try pci.rootBus.insert(try PCIGenericHostBridge(), device: 0) }
+            try mmio.insert(
+                PCIEnhancedConfiguration(host: pci), at: Layout.configurationSpace, size: Layout.configurationSpaceSize)
+            try mmio.insert(PortWindow(ports), at: Layout.portWindowBase, size: Layout.portWindowSize)
+            peripherals = try ARMPeripherals(
+                machine, serialBackend: description.serialBackend,
+                markers: description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil,
+                loop: loop, mmio: mmio)
 
-        eventDevice = GenericEventDevice(
-            interrupt: try building { try machine.interruptLine(Layout.eventDeviceInterrupt) })
-        try mmio.insert(
-            eventDevice, at: UInt64(Layout.eventDeviceBase), size: GenericEventDevice.registerSize)
+            eventDevice = GenericEventDevice(
+                interrupt: try building { try machine.interruptLine(Layout.eventDeviceInterrupt) })
+            try mmio.insert(
+                eventDevice, at: UInt64(Layout.eventDeviceBase), size: GenericEventDevice.registerSize)
 
-        var tree = processorSet.tree(topology: description.topology, memory: machine.memory.ranges)
-        peripherals.describe(in: &tree)
-        tree.pci = StandardBoard.treeOfPCI(windows)
-        if let images = description.firmware {
-            let firmware = try StandardBoard.makeFirmware(
-                images, description, machine, mmio: mmio, loop: loop, logger: logger)
-            tree.flash = firmware.flash.map { PhysicalRange($0.range) }
-            tree.firmwareConfiguration = PhysicalRange(
-                base: Layout.firmwareConfigurationBase, size: FirmwareConfigurationRegisters.size)
-            try StandardBoard.addTables(of: tree, to: firmware.configuration)
-            start = .firmware(firmware)
-        } else {
-            let source = try description.bootWithoutFirmware
-            tree.commandLine = source.commandLine
-            let finishedTree = tree
-            start = .kernel(
-                try building {
-                    LinuxBoot(
-                        kernel: try source.openKernel(),
-                        ramdisk: try source.openInitialRamdisk(),
-                        tree: finishedTree, seed: BoardProcessors.randomSeed)
-                })
+            var tree = processorSet.tree(topology: description.topology, memory: machine.memory.ranges)
+            peripherals.describe(in: &tree)
+            tree.pci = StandardBoard.treeOfPCI(windows)
+            if let images = description.firmware {
+                let firmware = try StandardBoard.makeFirmware(
+                    images, description, machine, mmio: mmio, loop: loop, logger: logger)
+                tree.flash = firmware.flash.map { PhysicalRange($0.range) }
+                tree.firmwareConfiguration = PhysicalRange(
+                    base: Layout.firmwareConfigurationBase, size: FirmwareConfigurationRegisters.size)
+                try StandardBoard.addTables(of: tree, to: firmware.configuration)
+                start = .firmware(firmware)
+            } else {
+                let source = try description.bootWithoutFirmware
+                tree.commandLine = source.commandLine
+                let finishedTree = tree
+                start = .kernel(
+                    try building {
+                        LinuxBoot(
+                            kernel: try source.openKernel(),
+                            ramdisk: try source.openInitialRamdisk(),
+                            tree: finishedTree, seed: BoardProcessors.randomSeed)
+                    })
+            }
+            self.tree = tree
+            self.machine = machine
+        } catch {
+            pci.shutDown()
+            throw error
         }
-        self.tree = tree
-        self.machine = machine
     }
 
     private static func treeOfPCI(_ windows: [GuestRange]) -> ARMMachineTree.PCIHost {

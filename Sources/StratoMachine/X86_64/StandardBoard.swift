@@ -115,45 +115,51 @@ package final class StandardBoard: Sendable {
         pci = PCIHostBridge(
             memory: mmio, ports: ports, apertures: windows.apertures, interrupts: router, logger: logger)
 
-        let markers = description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil
-        serial = try PCSerialPort.make(machine, description.serialBackend, markers, ports)
-        let keyboard = I8042 { onRequest(.reset) }
-        try ports.insert(keyboard, at: I8042.basePort, size: I8042.portCount)
-        resetControl = ResetControl { onRequest(.reset) }
-        configurationPorts = PCIConfigurationPorts(host: pci, resetControl: resetControl)
-        try ports.insert(configurationPorts, at: PCIConfigurationPorts.port, size: PCIConfigurationPorts.portCount)
-        clock = CMOSClock(
-            interrupt: try building { try machine.levelInterruptLine(UInt32(CMOSClock.interruptNumber)) }, loop: loop)
-        try ports.insert(clock, at: CMOSClock.basePort, size: CMOSClock.portCount)
-        let memory = machine.memory.ranges
-        clock.setMemorySize(
-            below4GiB: memory.first?.size ?? 0, above4GiB: memory.count > 1 ? memory[memory.count - 1].size : 0)
-        powerManagement = PowerManagementBlock(
-            bus: nil,
-            interrupt: try building { try machine.levelInterruptLine(UInt32(PowerManagementBlock.interruptNumber)) },
-            loop: loop, onPowerOff: { onRequest(.powerOff) })
-        let sleep = SleepControl { onRequest(.powerOff) }
-        try ports.insert(sleep, at: UInt64(Layout.sleepControlPort), size: SleepControl.registerCount)
-        eventDevice = GenericEventDevice(
-            interrupt: try building { try machine.interruptLine(Layout.eventDeviceInterrupt) })
-        try mmio.insert(
-            eventDevice, at: UInt64(Layout.eventDeviceBase), size: GenericEventDevice.registerSize)
+        // What is on its buses by then holds it.
+        do {
+            let markers = description.hasBootMarkers ? BootMarkers(start: description.startTime, logger: logger) : nil
+            serial = try PCSerialPort.make(machine, description.serialBackend, markers, ports)
+            let keyboard = I8042 { onRequest(.reset) }
+            try ports.insert(keyboard, at: I8042.basePort, size: I8042.portCount)
+            resetControl = ResetControl { onRequest(.reset) }
+            configurationPorts = PCIConfigurationPorts(host: pci, resetControl: resetControl)
+            try ports.insert(configurationPorts, at: PCIConfigurationPorts.port, size: PCIConfigurationPorts.portCount)
+            clock = CMOSClock(
+                interrupt: try building { try machine.levelInterruptLine(UInt32(CMOSClock.interruptNumber)) }, loop: loop)
+            try ports.insert(clock, at: CMOSClock.basePort, size: CMOSClock.portCount)
+            let memory = machine.memory.ranges
+            clock.setMemorySize(
+                below4GiB: memory.first?.size ?? 0, above4GiB: memory.count > 1 ? memory[memory.count - 1].size : 0)
+            powerManagement = PowerManagementBlock(
+                bus: nil,
+                interrupt: try building { try machine.levelInterruptLine(UInt32(PowerManagementBlock.interruptNumber)) },
+                loop: loop, onPowerOff: { onRequest(.powerOff) })
+            let sleep = SleepControl { onRequest(.powerOff) }
+            try ports.insert(sleep, at: UInt64(Layout.sleepControlPort), size: SleepControl.registerCount)
+            eventDevice = GenericEventDevice(
+                interrupt: try building { try machine.interruptLine(Layout.eventDeviceInterrupt) })
+            try mmio.insert(
+                eventDevice, at: UInt64(Layout.eventDeviceBase), size: GenericEventDevice.registerSize)
 
-        let tables = StandardTables(
-            apicIDs: processorSet.apicIDs, windows: windows, hasSerialPort: serial != nil, hasFirmware: hasFirmware,
-            logger: logger)
-        try StandardBoard.insertChipSet(
-            pci, powerManagement: powerManagement, tables, hasFirmware: hasFirmware, logger: logger, onRequest: onRequest)
-        self.machine = machine
-        self.processorSet = processorSet
-        self.tables = tables
-        if let firmware = description.firmware {
-            start = .firmware(
-                try StandardBoard.makeFirmware(
-                    firmware, description, machine, processorSet, tables, ports: ports, mmio: mmio, loop: loop,
-                    logger: logger))
-        } else {
-            start = try StandardBoard.makeKernelStart(description, machine, processorSet, tables, windows)
+            let tables = StandardTables(
+                apicIDs: processorSet.apicIDs, windows: windows, hasSerialPort: serial != nil, hasFirmware: hasFirmware,
+                logger: logger)
+            try StandardBoard.insertChipSet(
+                pci, powerManagement: powerManagement, tables, hasFirmware: hasFirmware, logger: logger, onRequest: onRequest)
+            self.machine = machine
+            self.processorSet = processorSet
+            self.tables = tables
+            if let firmware = description.firmware {
+                start = .firmware(
+                    try StandardBoard.makeFirmware(
+                        firmware, description, machine, processorSet, tables, ports: ports, mmio: mmio, loop: loop,
+                        logger: logger))
+            } else {
+                start = try StandardBoard.makeKernelStart(description, machine, processorSet, tables, windows)
+            }
+        } catch {
+            pci.shutDown()
+            throw error
         }
     }
 
