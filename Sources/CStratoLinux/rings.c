@@ -152,11 +152,39 @@ void csl_uring_close(struct csl_uring *ring) {
     ring->fd = -1;
 }
 
+/// Completions, as the kernel maps them where a context's number points to (fs/aio.c): the kernel writes at the tail, and
+/// whoever reads moves the head.
+struct csl_aio_ring {
+    uint32_t id;
+    uint32_t count;
+    uint32_t head;
+    uint32_t tail;
+    uint32_t magic;
+    uint32_t compatible;
+    uint32_t incompatible;
+    uint32_t header_length;
+    struct io_event events[];
+};
+
+enum : uint32_t { CSL_AIO_MAGIC = 0xA10A10A1 };
+
+static struct csl_aio_ring *ring_of(const struct csl_aio *aio) {
+    return (struct csl_aio_ring *)(uintptr_t)aio->context;
+}
+
 int csl_aio_open(struct csl_aio *aio, uint32_t depth, int file, int event) {
     memset(aio, 0, sizeof *aio);
     aio->file = file;
     aio->event = event;
-    return syscall(SYS_io_setup, depth, &aio->context) < 0 ? -errno : 0;
+    if (syscall(SYS_io_setup, depth, &aio->context) < 0) {
+        return -errno;
+    }
+    const struct csl_aio_ring *ring = ring_of(aio);
+    if (ring->magic != CSL_AIO_MAGIC || ring->incompatible != 0 || ring->header_length != sizeof *ring) {
+        csl_aio_close(aio);
+        return -ENOTSUP;
+    }
+    return 0;
 }
 
 void csl_aio_close(struct csl_aio *aio) {
@@ -194,14 +222,19 @@ int csl_aio_submit(struct csl_aio *aio) {
 }
 
 int csl_aio_fetch(struct csl_aio *aio) {
-    long result;
+    struct csl_aio_ring *ring = ring_of(aio);
+    uint32_t head = ring->head;
+    // What the kernel wrote before the tail is there once the tail is seen.
+    uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
     aio->taken = 0;
     aio->fetched = 0;
-    do {
-        result = syscall(SYS_io_getevents, aio->context, 0l, (long)CSL_AIO_BATCH, aio->completions, NULL);
-    } while (result < 0 && errno == EINTR);
-    if (result > 0) {
-        aio->fetched = (uint32_t)result;
+    while (head != tail && aio->fetched < CSL_AIO_BATCH) {
+        aio->completions[aio->fetched++] = ring->events[head];
+        head = head + 1 < ring->count ? head + 1 : 0;
     }
-    return result < 0 ? -errno : (int)result;
+    if (aio->fetched > 0) {
+        // Read before the kernel may write them again.
+        __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
+    }
+    return (int)aio->fetched;
 }

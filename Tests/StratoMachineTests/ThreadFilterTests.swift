@@ -45,7 +45,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
         ExpectedCall(SYS_munmap), ExpectedCall(SYS_madvise, .oneOf(argument: 2, [4])), ExpectedCall(SYS_brk),
         ExpectedCall(SYS_gettid), ExpectedCall(SYS_rt_sigprocmask), ExpectedCall(SYS_rt_sigreturn), ExpectedCall(SYS_exit),
         ExpectedCall(SYS_read), ExpectedCall(SYS_write), ExpectedCall(SYS_close), ExpectedCall(SystemCallNumbers.poll),
-        ExpectedCall(SYS_epoll_ctl), ExpectedCall(SYS_preadv), ExpectedCall(SYS_pwritev), ExpectedCall(SYS_io_getevents),
+        ExpectedCall(SYS_epoll_ctl), ExpectedCall(SYS_preadv), ExpectedCall(SYS_pwritev),
         ExpectedCall(SYS_clone3, .failing(ENOSYS)), ExpectedCall(SYS_io_uring_setup, .failing(EPERM)),
         ExpectedCall(SYS_io_setup, .failing(EPERM)), ExpectedCall(SYS_mremap, .failing(ENOMEM)),
     ]

@@ -27,8 +27,6 @@ package enum ThreadFilters {
         // Firmware's flash and files that a guest reads by fw_cfg.
         filter.allow(SYS_preadv)
         filter.allow(SYS_pwritev)
-        // A reset of a disk looks for what was in flight.
-        filter.allow(SYS_io_getevents)
         allowMemory(&filter)
         allowThread(&filter)
         // An image's last user unlocks it; where it may not, closing the image does.
@@ -50,7 +48,6 @@ package enum ThreadFilters {
         filter.allow(SYS_pwritev)
         allowSynchronization(&filter)
         filter.allow(SYS_io_submit)
-        filter.allow(SYS_io_getevents)
         filter.allow(SYS_fdatasync)
         filter.allow(SYS_fallocate)
         filter.allow(SYS_ftruncate)
@@ -100,7 +97,6 @@ package enum ThreadFilters {
         filter.allow(SYS_preadv)
         filter.allow(SYS_pwritev)
         filter.allow(SYS_fdatasync)
-        filter.allow(SYS_io_getevents)
         filter.allow(SYS_io_destroy)
         for call in resetCalls { filter.allow(call) }
         // Kicks of virtual CPUs, and signals of a terminal that has gone.
