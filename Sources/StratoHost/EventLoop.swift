@@ -225,6 +225,8 @@ package final class EventLoop: Sendable {
 
     /// What the loop is for; it stands in errors.
     package let name: String
+    /// Of the thread that runs the loop.
+    package let wakeups = ThreadWakeups()
 
     private let epoll: OwnedDescriptor
     private let wake: EventDescriptor

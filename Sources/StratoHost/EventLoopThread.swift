@@ -13,6 +13,7 @@ package final class EventLoopThread: Sendable {
         let loop = try EventLoop(name: name)
         self.loop = loop
         thread = try HostThread.start(name: name) {
+            loop.wakeups.adopt()
             guard confinement?.enter() ?? true else { return }
             loop.run()
         }

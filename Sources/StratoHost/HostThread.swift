@@ -11,6 +11,8 @@ package final class HostThread: Sendable {
         let name: String
         let body: @Sendable () -> Void
         let thread: HostThread
+        /// Whether the thread that starts this one is woken late, as `ThreadWakeups` has it.
+        let isStarterLate = csl_is_woken_late()
     }
 
     private final class EntryBox {
@@ -89,6 +91,8 @@ package final class HostThread: Sendable {
         entry.thread.kernelID.store(csl_gettid(), ordering: .releasing)
         // SAFETY: the string lives for the length of the call; the kernel keeps 15 bytes of it.
         unsafe csl_set_thread_name(entry.name)
+        // A policy is inherited. If it can't be had back, the thread is woken late.
+        if entry.isStarterLate { _ = csl_wake_late(false) }
         entry.body()
         csl_release_thread_stack()
     }

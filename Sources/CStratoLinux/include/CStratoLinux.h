@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "process.h"
 #include "rings.h"
+#include "scheduling.h"
 #include "seccomp.h"
 
 #endif

@@ -60,6 +60,7 @@ package enum ThreadFilters {
         // Threads for disk requests, started as there is work for them.
         filter.allow(SYS_clone, argument: 0, hasOnly: CSL_CLONE_THREAD.rawValue)
         filter.allow(SYS_rseq)
+        filter.allow(SYS_sched_setscheduler, argument: 1, isOneOf: schedulingPolicies)
         filter.allow(SYS_prctl, argument: 0, isOneOf: [UInt32(PR_SET_NAME)])
         // An image's last user unlocks it; where it may not, closing the image does.
         filter.refuse(SYS_fcntl, with: EPERM)
@@ -127,8 +128,8 @@ package enum ThreadFilters {
         filter.allow(SYS_mmap, argument: 2, hasOnly: UInt32(PROT_READ | PROT_WRITE))
         filter.allow(SYS_mprotect, argument: 2, hasOnly: UInt32(PROT_READ | PROT_WRITE))
         filter.allow(SYS_munmap)
-        filter.allow(SYS_madvise, argument: 2, isOneOf: [UInt32(MADV_DONTNEED)])
         filter.allow(SYS_brk)
+        filter.allow(SYS_madvise, argument: 2, isOneOf: [UInt32(MADV_DONTNEED)])
         // Makes a large block larger, which then is copied instead.
         filter.refuse(SYS_mremap, with: ENOMEM)
     }
@@ -150,6 +151,10 @@ package enum ThreadFilters {
 
     /// Of the lock of an open file, which it can also take.
     private static var unlocking: UInt32 { UInt32(CSL_OFD_SETLK.rawValue) }
+
+    private static var schedulingPolicies: [UInt32] {
+        [CSL_SCHED_USUAL.rawValue, CSL_SCHED_LATE.rawValue]
+    }
 
     private static var blockRequests: [UInt32] {
         [

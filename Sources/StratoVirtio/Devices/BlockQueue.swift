@@ -74,6 +74,7 @@ final class BlockQueue: Sendable {
         var active: Active?
         var isPaused = false
         var isWriteback = true
+        var moderation = WakeupModeration()
         /// Until when a timer looks after the chains that a full bucket holds up, in microseconds.
         var retryTime: Int64 = 0
     }
@@ -90,10 +91,12 @@ final class BlockQueue: Sendable {
     private let shared: Shared
     /// Signals the kick, so many milliseconds from now.
     private let kickLater: @Sendable (Int) -> Void
+    /// How soon the thread that calls `process` is woken; nil where that is not to be changed.
+    private let wakeups: ThreadWakeups?
     private let state = Mutex(State())
 
     init(
-        index: Int, kick: EventDescriptor, disk: any DiskQueue, shared: Shared,
+        index: Int, kick: EventDescriptor, disk: any DiskQueue, shared: Shared, wakeups: ThreadWakeups? = nil,
         kickLater: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
         self.index = index
@@ -101,6 +104,7 @@ final class BlockQueue: Sendable {
         self.disk = disk
         requests = disk.requests
         self.shared = shared
+        self.wakeups = wakeups
         self.kickLater = kickLater
     }
 
@@ -177,8 +181,9 @@ final class BlockQueue: Sendable {
     func process() {
         state.withLock { state in
             guard !state.isPaused, var active = state.active.take() else { return }
-            let isHeldUp = serve(&active, isWriteback: state.isWriteback)
+            let (count, isHeldUp) = serve(&active, isWriteback: state.isWriteback)
             state.active = consume active
+            if state.moderation.served(count) { wakeups?.moderate(isDeferring: state.moderation.isDeferring) }
             if isHeldUp { tryAgainLater(&state) }
         }
     }
@@ -196,15 +201,16 @@ final class BlockQueue: Sendable {
         }
     }
 
-    /// - Returns: true if chains were left where they are because the bucket is full.
-    private func serve(_ active: inout Active, isWriteback: Bool) -> Bool {
-        guard !active.isBroken else { return false }
+    /// - Returns: how many chains were taken, and true if others were left where they are because the bucket is full.
+    private func serve(_ active: inout Active, isWriteback: Bool) -> (count: Int, isHeldUp: Bool) {
+        guard !active.isBroken else { return (0, false) }
         // Without FLUSH the driver has no way to make writes durable, so that each one must be (virtio 1.2, 5.2.6.2).
         let isWriteThrough = !active.features.contains(.blockFlush) || !isWriteback
         // A driver that fills the queue as fast as it is emptied must not keep the loop from its other devices.
         let share = active.ring.size
         var budget = shared.bucket?.take(upTo: share) ?? share
-        let isLimited = budget < share
+        let granted = budget
+        let isLimited = granted < share
         do throws(QueueError) {
             repeat {
                 active.ring.disableNotifications()
@@ -227,7 +233,7 @@ final class BlockQueue: Sendable {
         }
         shared.bucket?.giveBack(budget)
         notify(&active)
-        return isLimited && budget == 0 && !active.isBroken
+        return (granted &- budget, isLimited && budget == 0 && !active.isBroken)
     }
 
     /// Sees to it that chains that a full bucket holds up are looked at again, by one timer however often the driver kicks.

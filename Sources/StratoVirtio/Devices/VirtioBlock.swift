@@ -95,7 +95,8 @@ package final class VirtioBlock: VirtioDevice {
                 let disk = try image.makeQueue(
                     depth: Int(size), threadLimit: max(1, VirtioBlock.threadLimit / options.queueCount), logger: logger)
                 let kick = try EventDescriptor()
-                let queue = BlockQueue(index: index, kick: kick, disk: disk, shared: shared) { [loop] milliseconds in
+                let queue = BlockQueue(index: index, kick: kick, disk: disk, shared: shared, wakeups: loop.wakeups) {
+                    [loop] milliseconds in
                     loop.schedule(afterMilliseconds: milliseconds) { kick.signal() }
                 }
                 queues.append(queue)
