@@ -725,6 +725,37 @@ struct VirtioBlockTests {
         for _ in 0..<1000 where try descriptors(of: file.path) > 0 { usleep(10_000) }
         #expect(try descriptors(of: file.path) == 0)
     }
+
+    @Test("Its thread is tried late, stays so while many requests come together, and is woken at once when they no longer do")
+    func moderation() throws {
+        let bench = try BlockBench(pattern(65536))
+        try bench.start()
+        func policy() -> Int32 {
+            let found = Monitor<Int32?>(nil)
+            bench.thread.loop.execute { found.update { $0 = sched_getscheduler(0) } }
+            return found.wait(milliseconds: 20_000) { $0 } ?? -1
+        }
+        func readTogether(_ count: Int) throws {
+            for index in 0..<UInt64(count) {
+                try bench.putHeader(0, index, at: 0x40000 + index * 16)
+                try bench.queues[0].offer([
+                    .readable(0x40000 + index * 16, 16), .writable(0x80000 + index * 1024, 512),
+                    .writable(0x80200 + index * 1024, 1),
+                ])
+            }
+            bench.kick()
+            #expect(try bench.completions(count).count == count)
+        }
+        let usual: Int32 = 0
+        let batch: Int32 = 3
+        #expect(policy() == usual)
+        for _ in 0..<64 where policy() == usual { try readTogether(1) }
+        #expect(policy() == batch)
+        for _ in 0..<40 { try readTogether(8) }
+        #expect(policy() == batch)
+        for _ in 0..<16 { try readTogether(1) }
+        #expect(policy() == usual)
+    }
 }
 
 /// An interrupt that only remembers.
