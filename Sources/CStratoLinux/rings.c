@@ -223,7 +223,8 @@ int csl_aio_submit(struct csl_aio *aio) {
 
 int csl_aio_fetch(struct csl_aio *aio) {
     struct csl_aio_ring *ring = ring_of(aio);
-    uint32_t head = ring->head;
+    // Atomic, as the kernel reads it at any time.
+    uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
     // What the kernel wrote before the tail is there once the tail is seen.
     uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
     aio->taken = 0;
