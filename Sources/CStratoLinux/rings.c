@@ -221,21 +221,17 @@ int csl_aio_submit(struct csl_aio *aio) {
     return code;
 }
 
-int csl_aio_fetch(struct csl_aio *aio) {
+int csl_aio_next(struct csl_aio *aio, uint64_t *tag, int64_t *result) {
     struct csl_aio_ring *ring = ring_of(aio);
     // Atomic, as the kernel reads it at any time.
     uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
     // What the kernel wrote before the tail is there once the tail is seen.
-    uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
-    aio->taken = 0;
-    aio->fetched = 0;
-    while (head != tail && aio->fetched < CSL_AIO_BATCH) {
-        aio->completions[aio->fetched++] = ring->events[head];
-        head = head + 1 < ring->count ? head + 1 : 0;
+    if (head == __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE)) {
+        return 0;
     }
-    if (aio->fetched > 0) {
-        // Read before the kernel may write them again.
-        __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
-    }
-    return (int)aio->fetched;
+    *tag = ring->events[head].data;
+    *result = ring->events[head].res;
+    // Read before the kernel may write it again.
+    __atomic_store_n(&ring->head, head + 1 < ring->count ? head + 1 : 0, __ATOMIC_RELEASE);
+    return 1;
 }

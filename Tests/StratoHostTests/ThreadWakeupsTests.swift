@@ -9,18 +9,18 @@ private enum Policy {
     static let idle: Int32 = 5
 }
 
+/// What the loop's thread finds of itself, after something was done there.
+private func policy(_ thread: EventLoopThread, after body: @escaping @Sendable (EventLoop) -> Void = { _ in }) -> Int32 {
+    let found = Monitor<Int32?>(nil)
+    thread.loop.execute { [loop = thread.loop] in
+        body(loop)
+        found.update { $0 = sched_getscheduler(0) }
+    }
+    return found.wait(milliseconds: 20_000) { $0 } ?? -1
+}
+
 @Suite("Wake-ups of a loop's thread")
 struct ThreadWakeupsTests {
-    /// What the loop's thread finds of itself, after something was done there.
-    private func policy(_ thread: EventLoopThread, after body: @escaping @Sendable (EventLoop) -> Void = { _ in }) -> Int32 {
-        let found = Monitor<Int32?>(nil)
-        thread.loop.execute { [loop = thread.loop] in
-            body(loop)
-            found.update { $0 = sched_getscheduler(0) }
-        }
-        return found.wait(milliseconds: 20_000) { $0 } ?? -1
-    }
-
     @Test("It is woken late while there is anybody who wants that")
     func counted() throws {
         let thread = try EventLoopThread(name: "wakeups")
@@ -52,12 +52,7 @@ struct ThreadWakeupsTests {
             var parameters = sched_param()
             #expect(unsafe sched_setscheduler(0, Policy.idle, &parameters) == 0)
             let thread = try EventLoopThread(name: "wakeups")
-            let found = Monitor<Int32?>(nil)
-            thread.loop.execute { [loop = thread.loop] in
-                loop.wakeups.moderate(isDeferring: true)
-                found.update { $0 = sched_getscheduler(0) }
-            }
-            #expect(found.wait(milliseconds: 20_000) { $0 } == Policy.idle)
+            #expect(policy(thread) { $0.wakeups.moderate(isDeferring: true) } == Policy.idle)
         }
     }
 }

@@ -77,8 +77,7 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
             name: "main", make: ThreadFilters.main, data: 1, limit: 45,
             calls: common + [
                 ExpectedCall(SYS_ioctl, .oneOf(argument: 1, machineRequests + terminalRequests)),
-                ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_recvfrom),
-                ExpectedCall(SYS_sendto),
+                ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_recvfrom), ExpectedCall(SYS_sendto),
                 ExpectedCall(SYS_accept4), ExpectedCall(SYS_setsockopt, .oneOf(argument: 1, [6])),
                 ExpectedCall(SYS_fcntl, .oneOf(argument: 1, [1, 3, 37, 1030])), ExpectedCall(SYS_eventfd2),
                 ExpectedCall(SystemCallNumbers.status), ExpectedCall(SYS_fstat), ExpectedCall(SYS_unlinkat),

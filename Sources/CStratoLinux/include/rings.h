@@ -158,10 +158,6 @@ struct csl_aio {
     int event;
     uint32_t staged;
     struct iocb blocks[CSL_AIO_BATCH];
-    /// Completions that were fetched together and not taken yet.
-    struct io_event completions[CSL_AIO_BATCH];
-    uint32_t fetched;
-    uint32_t taken;
 };
 
 int csl_aio_open(struct csl_aio *_Nonnull aio, uint32_t depth, int file, int event);
@@ -202,17 +198,7 @@ static inline int csl_aio_unstage(struct csl_aio *_Nonnull aio, uint64_t *_Nonnu
     return 1;
 }
 
-/// Fetches the completions that there are; returns how many.
-int csl_aio_fetch(struct csl_aio *_Nonnull aio);
-
-static inline int csl_aio_next(struct csl_aio *_Nonnull aio, uint64_t *_Nonnull tag, int64_t *_Nonnull result) {
-    if (aio->taken == aio->fetched && csl_aio_fetch(aio) <= 0) {
-        return 0;
-    }
-    const struct io_event *event = &aio->completions[aio->taken++];
-    *tag = event->data;
-    *result = event->res;
-    return 1;
-}
+/// Takes a completion; 0 if there is none.
+int csl_aio_next(struct csl_aio *_Nonnull aio, uint64_t *_Nonnull tag, int64_t *_Nonnull result);
 
 #endif

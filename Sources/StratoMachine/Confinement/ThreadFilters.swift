@@ -128,8 +128,8 @@ package enum ThreadFilters {
         filter.allow(SYS_mmap, argument: 2, hasOnly: UInt32(PROT_READ | PROT_WRITE))
         filter.allow(SYS_mprotect, argument: 2, hasOnly: UInt32(PROT_READ | PROT_WRITE))
         filter.allow(SYS_munmap)
-        filter.allow(SYS_brk)
         filter.allow(SYS_madvise, argument: 2, isOneOf: [UInt32(MADV_DONTNEED)])
+        filter.allow(SYS_brk)
         // Makes a large block larger, which then is copied instead.
         filter.refuse(SYS_mremap, with: ENOMEM)
     }
