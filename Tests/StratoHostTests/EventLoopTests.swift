@@ -365,9 +365,9 @@ import Testing
         try round()
         // Other tests of this process open and close descriptors too: what is lost by us would add up.
         let rounds = 400
-        let before = try openDescriptorCount()
+        let before = try OpenResources.descriptors()
         for _ in 0..<rounds { try round() }
-        #expect(try openDescriptorCount() - before < rounds)
+        #expect(try OpenResources.descriptors() - before < rounds)
     }
 
     @Test("A loop is freed with its pending timers and registrations")

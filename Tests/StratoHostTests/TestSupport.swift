@@ -23,11 +23,6 @@ func onHostThread(_ body: @escaping @Sendable () -> Void) throws {
     try HostThread.start(name: "test", body).join()
 }
 
-/// How many descriptors the process has open.
-func openDescriptorCount() throws -> Int {
-    try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-}
-
 /// Values put together by several threads.
 final class Collector<Element: Sendable>: Sendable {
     private let storage = Mutex<[Element]>([])

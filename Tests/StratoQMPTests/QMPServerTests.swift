@@ -195,7 +195,7 @@ struct QMPServerTests {
         await #expect(processExitsWith: .success) {
             let server = try TestServer()
             let bystander = try server.connect()
-            let before = openDescriptorCount()
+            let before = try OpenResources.descriptors()
             var generator = SeededGenerator(seed: 5)
             let request = Array("{\"execute\":\"query-commands\",\"id\":\"abcdefgh\"}".utf8)
             for round in 0..<1000 {
@@ -216,7 +216,7 @@ struct QMPServerTests {
         await #expect(processExitsWith: .success) {
             let server = try TestServer()
             let client = try server.connect()
-            let before = openDescriptorCount()
+            let before = try OpenResources.descriptors()
             for _ in 0..<100 {
                 try client.sendWithDescriptor("{\"execute\":\"query-status\"}", 0)
                 _ = try client.readLine()
@@ -232,7 +232,7 @@ struct QMPServerTests {
             let path = NSTemporaryDirectory() + "qmp-\(getpid()).sock"
             var before = 0
             for round in 0..<20 {
-                if round == 1 { before = openDescriptorCount() }
+                if round == 1 { before = try OpenResources.descriptors() }
                 let machine = FakeMachine()
                 do {
                     let server = QMPServer(machine: machine, loop: thread.loop, logger: .silent)

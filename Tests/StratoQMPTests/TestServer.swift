@@ -178,18 +178,12 @@ final class TestClient {
     }
 }
 
-/// Descriptors that this process has open.
-func openDescriptorCount() -> Int {
-    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? -1
-}
-
 /// Fails the process unless that many descriptors are open once all that is under way has ended.
 func expectDescriptors(_ count: Int) throws {
     // A descriptor that somebody else in the process closes meanwhile is no leak.
-    for _ in 0..<1000 where openDescriptorCount() > count { usleep(10_000) }
-    guard openDescriptorCount() <= count else {
-        fatalError("\(openDescriptorCount()) descriptors are open, not \(count)")
-    }
+    for _ in 0..<1000 where try OpenResources.descriptors() > count { usleep(10_000) }
+    let open = try OpenResources.descriptors()
+    guard open <= count else { fatalError("\(open) descriptors are open, not \(count)") }
 }
 
 /// An event without its timestamp, which is checked for its form.

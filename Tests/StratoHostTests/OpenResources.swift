@@ -1,0 +1,1 @@
+../TinyGuest/OpenResources.swift
