@@ -10,8 +10,8 @@ import Testing
 struct ExpectedCall: Sendable, CustomTestStringConvertible {
     enum Arguments: Sendable {
         case any
-        /// One argument has one of these values in its low half.
-        case oneOf(argument: Int, [UInt32])
+        /// One argument has one of these values in its low half, and another, if named, is 0 there.
+        case oneOf(argument: Int, [UInt32], zero: Int? = nil)
         /// One argument has no other bits set.
         case only(argument: Int, UInt64)
         /// Answered with an error.
@@ -60,19 +60,19 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SYS_sendto), ExpectedCall(SYS_eventfd2), ExpectedCall(SYS_rt_sigtimedwait),
                 ExpectedCall(SYS_tgkill, ownProcess), ExpectedCall(SYS_clone, .failing(EAGAIN)),
                 ExpectedCall(SYS_fcntl, .failing(EPERM)),
-            ]),
+            ] + hostSettings),
         ExpectedFilter(
             name: "I/O", make: ThreadFilters.inputOutput, data: 3, limit: 30,
             calls: common + [
                 ExpectedCall(SYS_ioctl, .oneOf(argument: 1, [0x1268, 0x1277, 0x127F] + terminalRequests)),
                 ExpectedCall(SystemCallNumbers.waitForEvents), ExpectedCall(SYS_io_uring_enter),
                 ExpectedCall(SYS_io_submit), ExpectedCall(SYS_fdatasync), ExpectedCall(SYS_fallocate),
-                ExpectedCall(SYS_ftruncate), ExpectedCall(SYS_clone, .only(argument: 0, 0x3D_0F00)),
+                ExpectedCall(SYS_ftruncate), ExpectedCall(SYS_clone, .oneOf(argument: 0, [0x3D_0F00])),
                 ExpectedCall(SYS_rseq),
-                ExpectedCall(SYS_sched_setscheduler, .oneOf(argument: 1, [0, 3])),
+                ExpectedCall(SYS_sched_setscheduler, .oneOf(argument: 1, [0, 3], zero: 0)),
                 ExpectedCall(SYS_prctl, .oneOf(argument: 0, [15])),
                 ExpectedCall(SYS_set_robust_list, .failing(ENOSYS)), ExpectedCall(SYS_fcntl, .failing(EPERM)),
-            ]),
+            ] + hostSettings),
         ExpectedFilter(
             name: "main", make: ThreadFilters.main, data: 1, limit: 45,
             calls: common + [
@@ -86,6 +86,11 @@ struct ExpectedFilter: Sendable, CustomTestStringConvertible {
                 ExpectedCall(SystemCallNumbers.processGroup), ExpectedCall(SYS_rt_sigtimedwait),
                 ExpectedCall(SYS_exit_group), ExpectedCall(SYS_clone, .failing(EAGAIN)),
             ] + resetCalls.map { ExpectedCall($0) }),
+    ]
+
+    /// What the C library's heap looks for in /proc and /sys.
+    private static let hostSettings = [
+        ExpectedCall(SYS_openat, .failing(EACCES)), ExpectedCall(SYS_sched_getaffinity, .failing(EPERM)),
     ]
 
     /// TIOCGPGRP, TCGETS and TCSETS.
@@ -108,9 +113,12 @@ struct ThreadFilterTests {
         let interpreter = FilterInterpreter(expected.make())
         let refused = FilterInterpreter.Answer.refused(expected.data)
         /// Other arguments have a say in nothing.
-        func answer(_ call: ExpectedCall, _ argument: Int, _ value: UInt64) -> FilterInterpreter.Answer? {
+        func answer(
+            _ call: ExpectedCall, _ argument: Int, _ value: UInt64, zero: Int? = nil, _ other: UInt64 = 0
+        ) -> FilterInterpreter.Answer? {
             var arguments = [UInt64](repeating: 0xA5A5_5A5A_1234_8765, count: 6)
             arguments[argument] = value
+            if let zero { arguments[zero] = other }
             return interpreter.answer(call.number, arguments)
         }
         for call in expected.calls {
@@ -120,13 +128,19 @@ struct ThreadFilterTests {
                 for value in [0, 1, UInt64.max] { #expect(answer(call, 0, value) == .allowed, "\(name)") }
             case .failing(let code):
                 for value in [0, 1, UInt64.max] { #expect(answer(call, 0, value) == .failed(code), "\(name)") }
-            case .oneOf(let argument, let values):
+            case .oneOf(let argument, let values, let zero):
                 for value in values {
-                    #expect(answer(call, argument, UInt64(value)) == .allowed, "\(name) \(value)")
+                    #expect(answer(call, argument, UInt64(value), zero: zero) == .allowed, "\(name) \(value)")
                     // The kernel does not look at the upper half either.
-                    #expect(answer(call, argument, UInt64(value) | 1 << 63) == .allowed, "\(name) \(value)")
+                    #expect(answer(call, argument, UInt64(value) | 1 << 63, zero: zero) == .allowed, "\(name) \(value)")
                     for bit in 0..<32 as Range<UInt32> where !values.contains(value ^ 1 << bit) {
-                        #expect(answer(call, argument, UInt64(value ^ 1 << bit)) == refused, "\(name) \(value) bit \(bit)")
+                        let perturbed = answer(call, argument, UInt64(value ^ 1 << bit), zero: zero)
+                        #expect(perturbed == refused, "\(name) \(value) bit \(bit)")
+                    }
+                    guard let zero else { continue }
+                    for bit in 0..<32 as Range<UInt64> {
+                        let perturbed = answer(call, argument, UInt64(value), zero: zero, 1 << bit)
+                        #expect(perturbed == refused, "\(name) \(value) with bit \(bit) of argument \(zero)")
                     }
                 }
             case .only(let argument, let bits):
@@ -169,10 +183,12 @@ struct ThreadFilterTests {
         let interpreter = FilterInterpreter(expected.make())
         let numbers = [
             SYS_socket, SYS_connect, SYS_bind, SYS_execve, SYS_execveat, SYS_ptrace, SYS_io_uring_register, SYS_seccomp,
-            SYS_process_vm_writev, SYS_kill, SYS_setns, SYS_unshare, SYS_mount, SYS_bpf, SYS_memfd_create, SYS_openat,
+            SYS_process_vm_writev, SYS_kill, SYS_setns, SYS_unshare, SYS_mount, SYS_bpf, SYS_memfd_create,
             SYS_openat2, SYS_pkey_mprotect, SYS_personality, SYS_rt_sigaction, SYS_reboot,
         ]
         for number in numbers { #expect(interpreter.answer(number) == .refused(expected.data), "\(number)") }
+        // Some threads' heaps ask for it, and are answered.
+        #expect(interpreter.answer(SYS_openat) != .allowed)
     }
 
     @Test("know calls by their names")
@@ -222,6 +238,41 @@ struct ThreadFilterTests {
                 _ = Glibc.listen(0, 1)
             }
             thread.join()
+        }
+    }
+
+    @Test(
+        "A heap of many arenas grows and shrinks, on a virtual CPU's thread and on threads that an I/O thread starts",
+        .disabled(if: Sanitizer.isActive, "a sanitizer makes calls of its own"))
+    func arenas() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            /// More than a heap keeps at hand (M_TRIM_THRESHOLD, 128 KiB), in pieces that are not mapped one by one.
+            @Sendable func growAndShrink() {
+                var pieces = (0..<40).map { _ in unsafe malloc(64 << 10) }
+                for index in pieces.indices {
+                    unsafe pieces[index]?.storeBytes(of: 1, as: UInt8.self)
+                    unsafe free(pieces[index])
+                    unsafe pieces[index] = nil
+                }
+            }
+            try run(ThreadFilters.processor) { growAndShrink() }
+            try run(ThreadFilters.inputOutput) {
+                // From the ninth arena on their number is limited by that of the processors.
+                let release = Monitor(false)
+                do {
+                    let children = try (0..<24).map { index in
+                        try HostThread.start(name: "child \(index)") {
+                            growAndShrink()
+                            release.wait { $0 ? () : nil }
+                        }
+                    }
+                    release.update { $0 = true }
+                    for child in children { child.join() }
+                } catch {
+                    _exit(13)
+                }
+            }
+            _exit(0)
         }
     }
 

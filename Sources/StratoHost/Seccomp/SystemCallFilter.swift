@@ -98,10 +98,16 @@ package struct SystemCallFilter: ~Copyable {
     ///   - call: the number.
     ///   - argument: which, 0...5. The kernel knows it as 32 bits: what stands above them has no meaning.
     ///   - values: at most 120.
-    package mutating func allow(_ call: Int32, argument: Int, isOneOf values: [UInt32]) {
+    ///   - zero: another argument, of 32 bits, that has to be 0.
+    package mutating func allow(_ call: Int32, argument: Int, isOneOf values: [UInt32], withZero zero: Int? = nil) {
         allowedCount += 1
-        let checkCount = 2 + values.count * 2
+        let checkCount = 2 + values.count * 2 + (zero == nil ? 0 : 3)
         append(CSL_FILTER_JUMP_EQUAL, UInt32(bitPattern: call), ifTrue: 0, ifFalse: UInt8(clamping: checkCount))
+        if let zero {
+            load(SystemCallFilter.lowHalf(of: zero))
+            append(CSL_FILTER_JUMP_EQUAL, 0, ifTrue: 1, ifFalse: 0)
+            append(CSL_FILTER_RETURN, refusal)
+        }
         load(SystemCallFilter.lowHalf(of: argument))
         for value in values {
             append(CSL_FILTER_JUMP_EQUAL, value, ifTrue: 0, ifFalse: 1)

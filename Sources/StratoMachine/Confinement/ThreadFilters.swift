@@ -31,6 +31,7 @@ package enum ThreadFilters {
         allowThread(&filter)
         // An image's last user unlocks it; where it may not, closing the image does.
         filter.refuse(SYS_fcntl, with: EPERM)
+        refuseHostSettings(&filter)
         // A transfer that comes back half done is left to the threads that there are.
         filter.refuse(SYS_clone, with: EAGAIN)
         filter.refuse(SYS_clone3, with: ENOSYS)
@@ -58,12 +59,14 @@ package enum ThreadFilters {
         allowMemory(&filter)
         allowThread(&filter)
         // Threads for disk requests, started as there is work for them.
-        filter.allow(SYS_clone, argument: 0, hasOnly: CSL_CLONE_THREAD.rawValue)
+        filter.allow(SYS_clone, argument: 0, isOneOf: [CSL_CLONE_THREAD.rawValue])
         filter.allow(SYS_rseq)
-        filter.allow(SYS_sched_setscheduler, argument: 1, isOneOf: schedulingPolicies)
+        // Its own, by number 0, and no other thread's.
+        filter.allow(SYS_sched_setscheduler, argument: 1, isOneOf: schedulingPolicies, withZero: 0)
         filter.allow(SYS_prctl, argument: 0, isOneOf: [UInt32(PR_SET_NAME)])
         // An image's last user unlocks it; where it may not, closing the image does.
         filter.refuse(SYS_fcntl, with: EPERM)
+        refuseHostSettings(&filter)
         // The C library asks for robust mutexes in every thread, and has none.
         filter.refuse(SYS_set_robust_list, with: ENOSYS)
         // Its flags are in memory, where a filter does not see them; the C library then takes clone.
@@ -132,6 +135,13 @@ package enum ThreadFilters {
         filter.allow(SYS_brk)
         // Makes a large block larger, which then is copied instead.
         filter.refuse(SYS_mremap, with: ENOMEM)
+    }
+
+    /// A heap of several arenas, which a program has that does without `M_ARENA_MAX`, looks into /proc and /sys for how the
+    /// host commits memory and how many processors it has, and goes by the usual where it can't.
+    private static func refuseHostSettings(_ filter: inout SystemCallFilter) {
+        filter.refuse(SYS_openat, with: EACCES)
+        filter.refuse(SYS_sched_getaffinity, with: EPERM)
     }
 
     private static func allowThread(_ filter: inout SystemCallFilter) {
