@@ -47,8 +47,9 @@ package final class MachineController: MachineControl {
     /// May be called on any thread but the loop's, once. Until it returns, `status` is `preparing`. A machine that was ended
     /// meanwhile is not built.
     ///
+    /// - Parameter mayRun: asked once the machine is built, before its first instruction; false leaves it paused.
     /// - Throws: `MachineControlError` in one line; nothing of the machine is left then, and it has ended.
-    package func start() throws(MachineControlError) {
+    package func start(mayRun: () -> Bool = { true }) throws(MachineControlError) {
         try life.withLock { life throws(MachineControlError) in
             guard !life.isEnded else { return }
             guard configuration.machine.kind != .none else {
@@ -70,7 +71,7 @@ package final class MachineController: MachineControl {
                 throw error
             }
             life.machine = machine
-            if configuration.startsPaused {
+            if !mayRun() || configuration.startsPaused {
                 setStatus(.prelaunch)
             } else {
                 machine.release()

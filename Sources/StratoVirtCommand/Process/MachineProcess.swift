@@ -31,6 +31,8 @@ final class MachineProcess: Sendable {
     private let server: QMPServer
     private let outcome = Mutex(Outcome())
     private let daemon: Mutex<Daemon?>
+    /// Whether the main thread is confined; nil until that is known.
+    private let isConfined = Monitor<Bool?>(nil)
 
     private init(
         _ commandLine: ParsedCommandLine, _ startTime: MonotonicClock.Instant, log: LogFile, logger: Logger,
@@ -150,7 +152,9 @@ final class MachineProcess: Sendable {
         }
         do {
             try controller.confineControlThread(removing: commandLine.filesOfProcess)
+            isConfined.update { $0 = true }
         } catch {
+            isConfined.update { $0 = false }
             outcome.withLock { $0.failure = error.description }
             controller.shutDown(.hostError)
         }
@@ -198,7 +202,8 @@ final class MachineProcess: Sendable {
 
     private func start() {
         do {
-            try controller.start()
+            // No guest runs beside a main thread that may do anything.
+            try controller.start { [self] in isConfined.wait { $0 } }
         } catch {
             // Its end, of which clients are told as of any other, makes the loop stop.
             outcome.withLock { $0.failure = error.description }
