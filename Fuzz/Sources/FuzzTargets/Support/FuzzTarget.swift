@@ -31,7 +31,7 @@ struct FuzzTarget: Sendable {
         ] + architectureTargets
 
     static func named(_ name: String) -> FuzzTarget? {
-        (all + [.planted]).first { $0.name == name }
+        (all + planted).first { $0.name == name }
     }
 }
 
