@@ -30,6 +30,12 @@ package protocol DiskQueue: AnyObject, Sendable {
     /// - Parameter indices: with room for as many as the queue is deep.
     func takeCompletions(into indices: inout FixedVector<Int32>)
 
+    /// Waits until the kernel has nothing in flight by itself. What it leaves half done is left to the queue's threads.
+    ///
+    /// Where an image has several queues, all of them are to be through with this before one is drained, unless their
+    /// completions are being taken meanwhile: a thread of one may have to wait for a write of another.
+    func drainKernel()
+
     /// Waits until nothing is in flight. Completions remain to be taken.
     func drain()
 

@@ -133,16 +133,21 @@ final class DiskThreads: Sendable {
         if startsThread { startThread() }
     }
 
-    /// Starts a thread if there is none, for a caller after whom nobody may be allowed to.
-    func startFirst() {
-        guard !hasThreads.load(ordering: .relaxed) else { return }
-        hasThreads.store(true, ordering: .relaxed)
+    /// Starts a thread if there is none, for a caller after whom nobody may be allowed to. Not at the same time as
+    /// `start`.
+    ///
+    /// - Returns: false if there is none, as none could be started.
+    func startFirst() -> Bool {
+        if hasThreads.load(ordering: .relaxed) { return true }
         let isFirst = core.state.withLock { state in
             guard state.threadCount == 0 else { return false }
             state.threadCount = 1
             return true
         }
         if isFirst { startThread() }
+        let isStarted = core.state.withLock { $0.threadCount > 0 }
+        hasThreads.store(isStarted, ordering: .relaxed)
+        return isStarted
     }
 
     private func startThread() {

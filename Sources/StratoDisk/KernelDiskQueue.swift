@@ -82,23 +82,40 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
     func submit(_ indices: Span<Int32>) -> Bool {
         state.withLock { state in
             if !state.isPrepared { prepare(&state, nil) }
-            // Whoever drains the queue may not start a thread for what comes back half done.
-            if image.options.isConfined { threads.startFirst() }
+            // Whoever drains the queue may not start a thread for what comes back half done, nor carry it out. And without
+            // a thread the caller does what is to be done alone, for which the kernel's writes would never end.
+            let mayStage = !image.options.isConfined && image.gate == nil || threads.startFirst()
             var position = 0
             while position < indices.count {
                 let run = requests.nextRun(indices, &position, merges: merges)
-                var route = stage(run, &state)
+                var route = mayStage ? stage(run, &state) : .threads
                 if route == .full {
                     handOver(&state)
                     route = stage(run, &state)
                 }
-                if route != .staged { threads.start(run.head) }
+                if route == .staged { continue }
+                if !mayStage, image.gate?.isEnteredShared == true {
+                    fail(run, EAGAIN, &state)
+                } else {
+                    threads.start(run.head)
+                }
             }
             handOver(&state)
             // Much is done at once where the host has it in memory.
             if Interface.completesEarly { reap(&state) }
             return !state.completed.isEmpty
         }
+    }
+
+    private func fail(_ run: DiskRun, _ code: Int32, _ state: inout State) {
+        var index = run.head
+        while index >= 0 {
+            index = requests.with(index) { request in
+                request.result = code
+                return request.next
+            }
+        }
+        requests.appendIndices(ofRun: run.head, to: &state.completed)
     }
 
     /// Stages a run if the kernel can carry it out without waiting.
@@ -241,8 +258,12 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
         threads.takeCompletions(into: &indices)
     }
 
-    func drain() {
+    func drainKernel() {
         state.withLock { drain(&$0) }
+    }
+
+    func drain() {
+        drainKernel()
         // After the kernel, as what it has not finished goes there.
         threads.drain()
     }
@@ -251,8 +272,10 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
         while state.inFlight > 0 {
             reap(&state)
             guard state.inFlight > 0 else { return }
-            // The device's own thread may have taken the signal, and wait for the lock by now.
+            // The device's own thread may have taken the signal.
             event.wait(milliseconds: KernelDiskQueue.drainMilliseconds)
+            // One that stays would have the next wait not wait at all.
+            event.consume()
         }
     }
 

@@ -41,6 +41,8 @@ final class SynchronousDiskQueue: DiskQueue {
         }
     }
 
+    func drainKernel() {}
+
     func drain() {}
 
     func close() {}

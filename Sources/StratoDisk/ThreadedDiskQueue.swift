@@ -33,6 +33,8 @@ final class ThreadedDiskQueue: DiskQueue {
         threads.takeCompletions(into: &indices)
     }
 
+    func drainKernel() {}
+
     func drain() { threads.drain() }
 
     func close() { threads.close() }

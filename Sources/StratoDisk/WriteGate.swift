@@ -5,6 +5,8 @@ internal import StratoHost
 final class WriteGate: Sendable {
     private struct State {
         var sharers = 0
+        /// Those among the sharers whose end somebody has to find.
+        var entered = 0
         var isExclusive = false
         var waitingExclusively = 0
     }
@@ -27,14 +29,21 @@ final class WriteGate: Sendable {
         state.update { state in
             guard !state.isExclusive, state.waitingExclusively == 0 else { return false }
             state.sharers += 1
+            state.entered += 1
             return true
         }
     }
 
     /// Ends what `enterShared` began, on whatever thread.
     func leaveShared() {
-        state.update { $0.sharers -= 1 }
+        state.update { state in
+            state.sharers -= 1
+            state.entered -= 1
+        }
     }
+
+    /// Whether something that `enterShared` began has not ended. Whoever alone would find its end must not wait here.
+    var isEnteredShared: Bool { state.read { $0.entered > 0 } }
 
     func exclusive<Result>(_ body: () -> Result) -> Result {
         state.update { $0.waitingExclusively += 1 }

@@ -424,6 +424,57 @@ struct DiskEngineTests {
         }
     }
 
+    @Test("without a thread, what has to be alone waits for nobody whose end only the caller would find")
+    func noThreads() async {
+        await #expect(processExitsWith: .exitCode(0)) {
+            let file = try ScratchFile(pattern(1 << 20))
+            let guest = try Guest()
+            let image = try DiskImage(
+                DiskImageOptions(path: file.path, isDirect: true, engine: .native), logger: .silent, leastAlignment: 4096)
+            let queues = try (0..<2).map { _ in try image.makeQueue(depth: 8, threadLimit: 2, logger: .silent) }
+            func write(_ queue: Int, _ offset: UInt64, _ count: Int) throws -> Bool {
+                let buffer = try guest.buffer(UInt64(queue) * 65536, count)
+                buffer.copy(pattern(count, seed: 7 + queue).span, to: 0)
+                queues[queue].fill(0) { request in
+                    request.operation = .write
+                    request.offset = offset
+                    request.segments = [buffer]
+                }
+                return queues[queue].submit([0].span)
+            }
+            func isDone(_ queue: Int) -> Bool {
+                var done = FixedVector<Int32>(capacity: 8)
+                queues[queue].takeCompletions(into: &done)
+                return done.count == 1
+            }
+            // The kernel's, until it is found completed; then no thread can be started any more.
+            guard try !write(0, 0, 4096), image.gate?.isEnteredShared == true else { _exit(10) }
+            // Nobody cleans up after an exit.
+            try FileManager.default.removeItem(at: file.directory)
+            var limit = rlimit(rlim_cur: 1, rlim_max: 1)
+            guard setrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &limit) == 0 else { _exit(11) }
+            // Nobody's processes are counted, and root's are not.
+            if getuid() == 0, setreuid(65534, 65534) != 0 { _exit(12) }
+            if (try? HostThread.start(name: "none") {}) != nil { _exit(13) }
+            guard try write(1, 8192, 512), isDone(1), queues[1].result(0) == EAGAIN else { _exit(14) }
+            while !isDone(0) {}
+            guard queues[0].result(0) == 0, image.gate?.isEnteredShared == false else { _exit(15) }
+            _ = try write(1, 8192, 512)
+            guard isDone(1), queues[1].result(0) == 0 else { _exit(16) }
+            var expected = pattern(1 << 20)
+            expected.replaceSubrange(0..<4096, with: pattern(4096, seed: 7))
+            expected.replaceSubrange(8192..<8704, with: pattern(512, seed: 8))
+            let buffer = try guest.buffer(1 << 20, 1 << 20)
+            queues[0].fill(0) { request in
+                request.operation = .read
+                request.offset = 0
+                request.segments = [buffer]
+            }
+            _ = queues[0].finish([0])
+            _exit(buffer.bytes() == expected ? 0 : 17)
+        }
+    }
+
     @Test(
         "draining waits for what the kernel has, on whatever thread, and completions remain to be taken", arguments: asynchronous)
     func drain(engine: DiskImageOptions.Engine) throws {

@@ -1,9 +1,10 @@
 import Foundation
-import StratoDisk
 import StratoHost
 import StratoMemory
+import Synchronization
 import Testing
 
+@testable import StratoDisk
 @testable import StratoVirtio
 
 // Request types and results as the specification numbers them (virtio 1.2, 5.2.6).
@@ -577,6 +578,97 @@ struct VirtioBlockTests {
         #expect(try bench.request(read, 9, output: 512).data == Array(contents[4608..<5120]))
     }
 
+    @Test("a queue that waits for what is in flight does not keep the loop from the others")
+    func drainBesideOthers() throws {
+        let held = try HeldBench(depth: 16)
+        for index in 0..<3 { try held.offerRead(index) }
+        held.queue.process()
+        let waiting = held.disk.waiting
+        let queue = held.queue
+        let ending = try HostThread.start(name: "reset") { queue.deactivate() }
+        held.disk.waitForDrain()
+        // What the loop does for this queue meanwhile comes to nothing, and is over at once; then it has come to another queue,
+        // on which it depends that this one's requests are completed.
+        try held.offerRead(3)
+        queue.process()
+        queue.complete()
+        #expect(held.disk.waiting == waiting)
+        for index in waiting { held.disk.release(index) }
+        ending.join()
+        #expect(try held.driver.usedIndex == 0)
+    }
+
+    @Test("the kernel's part of all queues is waited for before any thread is", arguments: [true, false])
+    func drainOrder(isPause: Bool) throws {
+        let order = Mutex<[String]>([])
+        let benches = try (0..<3).map { index in
+            try HeldBench(depth: 16) { step in order.withLock { $0.append("\(step) \(index)") } }
+        }
+        let queues = benches.map(\.queue)
+        isPause ? BlockQueue.pause(queues) : BlockQueue.deactivate(queues)
+        #expect(order.withLock { $0 } == ["kernel 0", "kernel 1", "kernel 2", "all 0", "all 1", "all 2"])
+    }
+
+    /// What ends while requests are in flight.
+    enum Ending: Sendable, CaseIterable {
+        case pause, reset, queue, shutDown
+    }
+
+    @Test(
+        "with reads and writes of two queues in flight, some of which change only a part of a block, every end comes",
+        arguments: engines, Ending.allCases)
+    func endInFlight(engine: DiskImageOptions.Engine, ending: Ending) throws {
+        let isDirect = engine != .synchronous
+        for round in 0..<(ending == .shutDown ? 10 : 40) {
+            let bench = try BlockBench(
+                pattern(1 << 20), engine: engine, queueCount: 2, leastAlignment: isDirect ? 4096 : 1
+            ) { $0.isDirect = isDirect }
+            for _ in 0..<4 {
+                try bench.start()
+                for index in 0..<UInt64(48) {
+                    // Whole blocks go to the kernel from queue 1, and parts of blocks to a thread from queue 0.
+                    let queue = index % 3 == 0 ? 0 : 1
+                    let count = UInt32(queue == 0 ? 512 : 4096)
+                    let isWrite = index % 4 != 3
+                    let header = 0x40000 + index * 16
+                    try bench.putHeader(isWrite ? write : read, index * 8, at: header)
+                    let data = 0x80000 + index * 4096
+                    try bench.queues[queue].offer([
+                        .readable(header, 16), isWrite ? .readable(data, count) : .writable(data, count),
+                        .writable(0xC0000 + index, 1),
+                    ])
+                }
+                bench.kick(round % 2)
+                bench.kick(1 - round % 2)
+                if round % 3 == 0 { _ = try bench.completions(1, queue: 1) }
+                switch ending {
+                case .pause:
+                    bench.device.pause()
+                    let positions = bench.device.queuePositions.compactMap(\.self)
+                    #expect(positions.count == 2)
+                    #expect(positions.allSatisfy { $0.nextAvailable == $0.nextUsed })
+                    bench.device.resume()
+                    bench.transport.set(Reg.status, 0)
+                case .reset:
+                    bench.transport.set(Reg.status, 0)
+                case .queue:
+                    bench.device.stopQueue(0)
+                    bench.device.stopQueue(1)
+                    bench.transport.set(Reg.status, 0)
+                case .shutDown:
+                    bench.transport.shutDown()
+                }
+                let used = try bench.queues.indices.map { try bench.queues[$0].usedIndex }
+                let memory = try bench.guest.memory.read(48 * 4096, at: GuestAddress(0x80000))
+                if round % 8 == 0 { usleep(2000) }
+                let usedLater = try bench.queues.indices.map { try bench.queues[$0].usedIndex }
+                #expect(usedLater == used)
+                #expect(try bench.guest.memory.read(48 * 4096, at: GuestAddress(0x80000)) == memory)
+                if ending == .shutDown { break }
+            }
+        }
+    }
+
     @Test("a paused device takes nothing, and goes on where it was", arguments: engines)
     func pause(engine: DiskImageOptions.Engine) throws {
         let contents = pattern(1 << 18)
@@ -781,10 +873,12 @@ private final class HeldBench {
     let interrupt = TestInterrupt()
     var driver: DriverQueue
 
-    init(depth: Int, queueSize: UInt16 = 16) throws {
+    init(
+        depth: Int, queueSize: UInt16 = 16, onDrain: @escaping @Sendable (HeldDiskQueue.DrainStep) -> Void = { _ in }
+    ) throws {
         guest = try Guest()
         file = try ScratchFile(pattern(65536))
-        disk = try HeldDiskQueue(depth: depth)
+        disk = try HeldDiskQueue(depth: depth, onDrain: onDrain)
         let image = try DiskImage(DiskImageOptions(path: file.path, engine: .synchronous), logger: .silent)
         queue = BlockQueue(
             index: 0, kick: try EventDescriptor(), disk: disk,

@@ -5,8 +5,9 @@ internal import Synchronization
 
 /// One queue of a block device: takes chains, makes requests of them, and gives them back as they are completed.
 ///
-/// `process` and `complete` come from the event loop; `activate`, `deactivate`, `pause` and `resume` from any thread. The
-/// lock is taken once per notification.
+/// `process` and `complete` come from the event loop; the others from any thread. The lock is taken once per notification,
+/// and never held while something in flight is waited for: the loop has other queues to serve, whose completions that may
+/// depend on.
 final class BlockQueue: Sendable {
     /// What all queues of a device have in common. Constant.
     struct Shared: Sendable {
@@ -73,6 +74,8 @@ final class BlockQueue: Sendable {
     private struct State: ~Copyable {
         var active: Active?
         var isPaused = false
+        /// How many wait for what is in flight: nothing is taken and nothing given back meanwhile.
+        var drainCount = 0
         var isWriteback = true
         var moderation = WakeupModeration()
         /// Until when a timer looks after the chains that a full bucket holds up, in microseconds.
@@ -128,28 +131,51 @@ final class BlockQueue: Sendable {
 
     /// Takes the queue back; nothing is in flight afterwards, and what was in flight is never given back to the driver.
     func deactivate() {
-        state.withLock { state in
-            guard state.active != nil else { return }
-            disk.drain()
-            dropCompletions()
+        BlockQueue.deactivate([self])
+    }
+
+    /// Takes all of a device's queues back, as `deactivate` does for one.
+    static func deactivate(_ queues: [BlockQueue]) {
+        drain(queues) { queue, state in
+            queue.dropCompletions()
             state.active = nil
+        }
+    }
+
+    /// Takes nothing any more until `resume`; what was in flight has been given back.
+    func pause() {
+        BlockQueue.pause([self])
+    }
+
+    /// Pauses all of a device's queues.
+    static func pause(_ queues: [BlockQueue]) {
+        drain(queues) { queue, state in
+            state.isPaused = true
+            guard var active = state.active.take() else { return }
+            queue.reap(&active)
+            queue.notify(&active)
+            state.active = consume active
+        }
+    }
+
+    /// Waits until nothing of the queues is in flight, and does something with each before it can go on.
+    private static func drain(_ queues: [BlockQueue], _ body: (BlockQueue, inout State) -> Void) {
+        for queue in queues {
+            queue.state.withLock { $0.drainCount += 1 }
+            queue.disk.drainKernel()
+        }
+        for queue in queues {
+            queue.disk.drain()
+            queue.state.withLock { state in
+                state.drainCount -= 1
+                body(queue, &state)
+            }
         }
     }
 
     private func dropCompletions() {
         var dropped = FixedVector<Int32>(capacity: requests.count)
         disk.takeCompletions(into: &dropped)
-    }
-
-    func pause() {
-        state.withLock { state in
-            state.isPaused = true
-            disk.drain()
-            guard var active = state.active.take() else { return }
-            reap(&active)
-            notify(&active)
-            state.active = consume active
-        }
     }
 
     func resume() {
@@ -180,7 +206,7 @@ final class BlockQueue: Sendable {
     /// Takes what the driver has made available.
     func process() {
         state.withLock { state in
-            guard !state.isPaused, var active = state.active.take() else { return }
+            guard !state.isPaused, state.drainCount == 0, var active = state.active.take() else { return }
             let (count, isHeldUp) = serve(&active, isWriteback: state.isWriteback)
             state.active = consume active
             if state.moderation.served(count) { wakeups?.moderate(isDeferring: state.moderation.isDeferring) }
@@ -191,6 +217,11 @@ final class BlockQueue: Sendable {
     /// Gives back what the engine has completed.
     func complete() {
         state.withLock { state in
+            guard state.drainCount == 0 else {
+                // Whoever drains takes them.
+                disk.completionEvent?.consume()
+                return
+            }
             guard var active = state.active.take() else {
                 dropCompletions()
                 return

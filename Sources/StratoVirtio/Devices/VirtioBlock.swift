@@ -208,12 +208,12 @@ package final class VirtioBlock: VirtioDevice {
     }
 
     package func reset() {
-        for queue in queues { queue.deactivate() }
+        BlockQueue.deactivate(queues)
         isWriteback.store(true, ordering: .relaxed)
     }
 
     package func pause() {
-        for queue in queues { queue.pause() }
+        BlockQueue.pause(queues)
     }
 
     package func resume() {
@@ -227,10 +227,8 @@ package final class VirtioBlock: VirtioDevice {
         }
         // Before any lock of a queue is taken: a handler that runs now holds one.
         for registration in ending { loop.unregister(registration) }
-        for queue in queues {
-            queue.deactivate()
-            queue.close()
-        }
+        BlockQueue.deactivate(queues)
+        for queue in queues { queue.close() }
     }
 
     // MARK: State

@@ -1,9 +1,9 @@
 import Foundation
-import StratoDisk
 import StratoHost
 import StratoMemory
 import Testing
 
+@testable import StratoDisk
 @testable import StratoVirtio
 
 /// A block device behind a transport, served by a loop of its own, with a driver in front of it.
@@ -22,7 +22,8 @@ final class BlockBench {
 
     init(
         _ contents: [UInt8], engine: DiskImageOptions.Engine = .synchronous, queueCount: Int = 1, queueSize: UInt16 = 64,
-        serial: String = "disk-1", requestsPerSecond: Int? = nil, _ change: (inout DiskImageOptions) -> Void = { _ in }
+        serial: String = "disk-1", requestsPerSecond: Int? = nil, leastAlignment: Int = 1,
+        _ change: (inout DiskImageOptions) -> Void = { _ in }
     ) throws {
         guest = try Guest()
         file = try ScratchFile(contents)
@@ -30,7 +31,7 @@ final class BlockBench {
         var options = DiskImageOptions(path: file.path, isDirect: engine == .native, engine: engine)
         change(&options)
         let logger = Logger(sink: lines, level: .warn)
-        image = try DiskImage(options, logger: logger)
+        image = try DiskImage(options, logger: logger, leastAlignment: leastAlignment)
         thread = try EventLoopThread(name: "block-test")
         device = try VirtioBlock(
             VirtioBlock.Options(
@@ -112,14 +113,21 @@ final class BlockBench {
 
 /// An engine that keeps requests until the test lets them go, in the order that the test wants.
 final class HeldDiskQueue: DiskQueue {
+    enum DrainStep: String, Sendable {
+        case kernel, all
+    }
+
     let requests: DiskRequestTable
     let completionEvent: EventDescriptor?
+    private let onDrain: @Sendable (DrainStep) -> Void
     private let lock = NSCondition()
     nonisolated(unsafe) private var held: [Int32] = []
     nonisolated(unsafe) private var completed: [Int32] = []
     nonisolated(unsafe) private var most = 0
+    nonisolated(unsafe) private var isDraining = false
 
-    init(depth: Int) throws {
+    init(depth: Int, onDrain: @escaping @Sendable (DrainStep) -> Void = { _ in }) throws {
+        self.onDrain = onDrain
         requests = DiskRequestTable(count: depth)
         completionEvent = try EventDescriptor()
     }
@@ -161,9 +169,22 @@ final class HeldDiskQueue: DiskQueue {
         indices.append(taken.span)
     }
 
+    func drainKernel() { onDrain(.kernel) }
+
     func drain() {
+        onDrain(.all)
         lock.withLock {
+            isDraining = true
+            lock.broadcast()
             while !held.isEmpty { lock.wait() }
+            isDraining = false
+        }
+    }
+
+    /// Waits until somebody waits for requests in flight.
+    func waitForDrain() {
+        lock.withLock {
+            while !isDraining { lock.wait() }
         }
     }
 
