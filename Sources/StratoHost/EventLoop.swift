@@ -226,7 +226,7 @@ package final class EventLoop: Sendable {
     /// What the loop is for; it stands in errors.
     package let name: String
     /// Of the thread that runs the loop.
-    package let wakeups = ThreadWakeups()
+    let wakeups = ThreadWakeups()
 
     private let epoll: OwnedDescriptor
     private let wake: EventDescriptor
@@ -379,6 +379,22 @@ package final class EventLoop: Sendable {
         let (timer, isFirst) = timers.add(deadline: deadline.overflow ? .max : deadline.partialValue, work)
         if isFirst, !isCurrent { wake.signal() }
         return timer
+    }
+
+    // MARK: Moderation
+
+    /// Takes note of a round of one whom the loop serves, to find out whether its thread is better woken late (sched(7),
+    /// SCHED_BATCH). On the loop's thread only.
+    ///
+    /// - Parameter count: requests that were served together; 0 for a round that found none.
+    package func noteRound(serving count: Int) {
+        if wakeups.served(count) { keepTime() }
+    }
+
+    private func keepTime() {
+        schedule(afterMilliseconds: ThreadWakeups.clockMilliseconds) { [self] in
+            if wakeups.timePassed() { keepTime() }
+        }
     }
 
     // MARK: Running

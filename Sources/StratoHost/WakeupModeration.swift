@@ -4,6 +4,8 @@
 /// one, and requests are served one by one. Woken when that one has done its share, it finds many, and one round serves
 /// them all. Whether more come does not show while each is served at once, so that it is tried now and then: a trial
 /// that finds little ends after a few rounds, and the next is further away.
+///
+/// A thread that serves several has one moderation, which takes note of the rounds of all of them.
 package struct WakeupModeration {
     /// Requests of a round that make it worth having waited for.
     private static let worthwhile = 8
@@ -20,6 +22,8 @@ package struct WakeupModeration {
     private var poorRounds = 0
     private var interval = WakeupModeration.shortestInterval
     private var untilTrial = WakeupModeration.shortestInterval
+    /// Whether it was begun, or a round was worth it, since `timePassed` was last called.
+    private var isConfirmed = false
 
     package init() {}
 
@@ -42,18 +46,38 @@ package struct WakeupModeration {
             isDeferring = true
             isTrial = true
             poorRounds = 0
+            isConfirmed = true
             return true
         }
         if count >= WakeupModeration.worthwhile {
             isTrial = false
             poorRounds = 0
+            isConfirmed = true
             return false
         }
         if count > 0 { poorRounds += 1 }
         guard poorRounds >= (isTrial ? WakeupModeration.trialPatience : WakeupModeration.patience) else { return false }
+        end()
+        return true
+    }
+
+    /// Takes note that some time has passed, while the thread is woken late: whoever made it worth it may have gone, and no
+    /// round would ever tell.
+    ///
+    /// - Returns: true if `isDeferring` has changed.
+    package mutating func timePassed() -> Bool {
+        guard isDeferring else { return false }
+        if isConfirmed {
+            isConfirmed = false
+            return false
+        }
+        end()
+        return true
+    }
+
+    private mutating func end() {
         isDeferring = false
         interval = isTrial ? min(interval * 2, WakeupModeration.longestInterval) : WakeupModeration.shortestInterval
         untilTrial = interval
-        return true
     }
 }

@@ -21,14 +21,36 @@ private func policy(_ thread: EventLoopThread, after body: @escaping @Sendable (
 
 @Suite("Wake-ups of a loop's thread")
 struct ThreadWakeupsTests {
-    @Test("It is woken late while there is anybody who wants that")
-    func counted() throws {
+    /// As many rounds of one request as it takes to try the thread late.
+    private static let roundsToTrial = 64
+
+    @Test("It is woken late after some rounds, at once after some with few requests")
+    func rounds() throws {
         let thread = try EventLoopThread(name: "wakeups")
         #expect(policy(thread) == Policy.other)
-        #expect(policy(thread) { $0.wakeups.moderate(isDeferring: true) } == Policy.batch)
-        #expect(policy(thread) { $0.wakeups.moderate(isDeferring: true) } == Policy.batch)
-        #expect(policy(thread) { $0.wakeups.moderate(isDeferring: false) } == Policy.batch)
-        #expect(policy(thread) { $0.wakeups.moderate(isDeferring: false) } == Policy.other)
+        for _ in 0..<Self.roundsToTrial - 1 { thread.loop.execute { [loop = thread.loop] in loop.noteRound(serving: 1) } }
+        #expect(policy(thread) == Policy.other)
+        // In one piece of work, so that no time passes.
+        let found = Monitor<[Int32]?>(nil)
+        thread.loop.execute { [loop = thread.loop] in
+            var policies: [Int32] = []
+            for count in [1, 8, 1] + Array(repeating: 1, count: 15) {
+                loop.noteRound(serving: count)
+                policies.append(sched_getscheduler(0))
+            }
+            found.update { [policies] in $0 = policies }
+        }
+        let expected = Array(repeating: Policy.batch, count: 17) + [Policy.other]
+        #expect(found.wait(milliseconds: 20_000) { $0 } == expected)
+    }
+
+    @Test("It is not left late when no rounds come any more")
+    func silence() throws {
+        let thread = try EventLoopThread(name: "wakeups")
+        let late = policy(thread) { loop in for _ in 0..<Self.roundsToTrial { loop.noteRound(serving: 8) } }
+        #expect(late == Policy.batch)
+        for _ in 0..<1000 where policy(thread) != Policy.other { usleep(10_000) }
+        #expect(policy(thread) == Policy.other)
     }
 
     @Test("Threads that it starts while it is woken late are woken at once")
@@ -36,7 +58,8 @@ struct ThreadWakeupsTests {
         let thread = try EventLoopThread(name: "wakeups")
         let child = Monitor<Int32?>(nil)
         _ = policy(thread) { loop in
-            loop.wakeups.moderate(isDeferring: true)
+            for _ in 0..<Self.roundsToTrial { loop.noteRound(serving: 1) }
+            #expect(sched_getscheduler(0) == Policy.batch)
             do {
                 try HostThread.start(name: "child") { child.update { $0 = sched_getscheduler(0) } }.join()
             } catch {
@@ -52,7 +75,7 @@ struct ThreadWakeupsTests {
             var parameters = sched_param()
             #expect(unsafe sched_setscheduler(0, Policy.idle, &parameters) == 0)
             let thread = try EventLoopThread(name: "wakeups")
-            #expect(policy(thread) { $0.wakeups.moderate(isDeferring: true) } == Policy.idle)
+            #expect(policy(thread) { loop in for _ in 0..<100 { loop.noteRound(serving: 1) } } == Policy.idle)
         }
     }
 }

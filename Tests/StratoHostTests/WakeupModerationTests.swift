@@ -9,6 +9,9 @@ struct WakeupModerationTests {
         return nil
     }
 
+    /// Whether the moderation changes its mind as time passes.
+    private func timeChanges(_ moderation: inout WakeupModeration) -> Bool { moderation.timePassed() }
+
     @Test("A thread that is woken at once finds one request a round, and is tried late after some rounds")
     func firstTrial() {
         var moderation = WakeupModeration()
@@ -48,6 +51,29 @@ struct WakeupModerationTests {
             #expect(rounds(of: 1, until: &moderation) == 16)
             #expect(!moderation.isDeferring)
         }
+    }
+
+    @Test("Time alone ends what rounds don't confirm, and what they do only when they no longer come")
+    func time() {
+        var moderation = WakeupModeration()
+        #expect(!timeChanges(&moderation))
+        _ = rounds(of: 1, until: &moderation)
+        // A trial has the time between two calls at least.
+        #expect(!timeChanges(&moderation))
+        #expect(moderation.isDeferring)
+        for _ in 0..<5 {
+            #expect(rounds(of: 8, until: &moderation, limit: 1) == nil)
+            #expect(!timeChanges(&moderation))
+        }
+        #expect(rounds(of: 1, until: &moderation, limit: 3) == nil)
+        #expect(timeChanges(&moderation))
+        #expect(!moderation.isDeferring)
+        #expect(!timeChanges(&moderation))
+        #expect(rounds(of: 1, until: &moderation) == 64)
+        // A trial of which nothing came.
+        #expect(!timeChanges(&moderation))
+        #expect(timeChanges(&moderation))
+        #expect(rounds(of: 1, until: &moderation) == 128)
     }
 
     @Test("A thread that is woken for nothing is none the wiser")

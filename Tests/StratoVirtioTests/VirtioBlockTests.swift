@@ -848,6 +848,22 @@ struct VirtioBlockTests {
         for _ in 0..<16 { try readTogether(1) }
         #expect(policy() == usual)
     }
+
+    @Test("Its thread is not left late by a device that is silent, or gone", arguments: [true, false])
+    func silence(isGone: Bool) throws {
+        let bench = try BlockBench(pattern(65536))
+        try bench.start()
+        func policy() -> Int32 {
+            let found = Monitor<Int32?>(nil)
+            bench.thread.loop.execute { found.update { $0 = sched_getscheduler(0) } }
+            return found.wait(milliseconds: 20_000) { $0 } ?? -1
+        }
+        for index in 0..<64 where policy() == 0 { _ = try bench.request(read, UInt64(index), output: 512) }
+        #expect(policy() == 3)
+        if isGone { bench.transport.shutDown() }
+        for _ in 0..<1000 where policy() != 0 { usleep(10_000) }
+        #expect(policy() == 0)
+    }
 }
 
 /// An interrupt that only remembers.

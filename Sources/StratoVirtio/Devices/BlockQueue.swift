@@ -77,7 +77,6 @@ final class BlockQueue: Sendable {
         /// How many wait for what is in flight: nothing is taken and nothing given back meanwhile.
         var drainCount = 0
         var isWriteback = true
-        var moderation = WakeupModeration()
         /// Until when a timer looks after the chains that a full bucket holds up, in microseconds.
         var retryTime: Int64 = 0
     }
@@ -94,12 +93,13 @@ final class BlockQueue: Sendable {
     private let shared: Shared
     /// Signals the kick, so many milliseconds from now.
     private let kickLater: @Sendable (Int) -> Void
-    /// How soon the thread that calls `process` is woken; nil where that is not to be changed.
-    private let wakeups: ThreadWakeups?
+    /// Told by `process` of how many requests it has taken.
+    private let noteRound: @Sendable (Int) -> Void
     private let state = Mutex(State())
 
     init(
-        index: Int, kick: EventDescriptor, disk: any DiskQueue, shared: Shared, wakeups: ThreadWakeups? = nil,
+        index: Int, kick: EventDescriptor, disk: any DiskQueue, shared: Shared,
+        noteRound: @escaping @Sendable (Int) -> Void = { _ in },
         kickLater: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
         self.index = index
@@ -107,7 +107,7 @@ final class BlockQueue: Sendable {
         self.disk = disk
         requests = disk.requests
         self.shared = shared
-        self.wakeups = wakeups
+        self.noteRound = noteRound
         self.kickLater = kickLater
     }
 
@@ -209,7 +209,7 @@ final class BlockQueue: Sendable {
             guard !state.isPaused, state.drainCount == 0, var active = state.active.take() else { return }
             let (count, isHeldUp) = serve(&active, isWriteback: state.isWriteback)
             state.active = consume active
-            if state.moderation.served(count) { wakeups?.moderate(isDeferring: state.moderation.isDeferring) }
+            noteRound(count)
             if isHeldUp { tryAgainLater(&state) }
         }
     }

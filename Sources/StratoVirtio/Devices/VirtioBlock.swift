@@ -95,10 +95,10 @@ package final class VirtioBlock: VirtioDevice {
                 let disk = try image.makeQueue(
                     depth: Int(size), threadLimit: max(1, VirtioBlock.threadLimit / options.queueCount), logger: logger)
                 let kick = try EventDescriptor()
-                let queue = BlockQueue(index: index, kick: kick, disk: disk, shared: shared, wakeups: loop.wakeups) {
-                    [loop] milliseconds in
-                    loop.schedule(afterMilliseconds: milliseconds) { kick.signal() }
-                }
+                let queue = BlockQueue(
+                    index: index, kick: kick, disk: disk, shared: shared,
+                    noteRound: { [loop] count in loop.noteRound(serving: count) },
+                    kickLater: { [loop] milliseconds in loop.schedule(afterMilliseconds: milliseconds) { kick.signal() } })
                 queues.append(queue)
                 registrations.append(
                     try loop.register(queue.kick.number, for: .readable) { _ in
