@@ -41,7 +41,7 @@ struct ClientTests {
     }
 
     /// One client's whole life, of a kind that its number chooses.
-    private static func live(_ number: Int, _ path: String, _ random: inout SeededGenerator) {
+    static func live(_ number: Int, _ path: String, _ random: inout SeededGenerator) {
         let socket = UnixSocket.connect(path)
         guard socket >= 0 else { return }
         defer { close(socket) }
