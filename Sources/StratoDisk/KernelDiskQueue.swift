@@ -108,14 +108,11 @@ final class KernelDiskQueue<Interface: DiskInterface & ~Copyable>: DiskQueue {
     }
 
     private func fail(_ run: DiskRun, _ code: Int32, _ state: inout State) {
-        var index = run.head
-        while index >= 0 {
-            index = requests.with(index) { request in
-                request.result = code
-                return request.next
-            }
-        }
+        let start = state.completed.count
         requests.appendIndices(ofRun: run.head, to: &state.completed)
+        for position in start..<state.completed.count {
+            requests.with(state.completed[position]) { $0.result = code }
+        }
     }
 
     /// Stages a run if the kernel can carry it out without waiting.

@@ -460,10 +460,9 @@ struct VirtioBlockTests {
         #expect(used.allSatisfy { $0.length == 513 })
         #expect(held.interrupt.used == [0])
         // Their places can be had again.
-        for index in 0..<4 { try held.offerRead(index) }
-        held.queue.process()
-        #expect(held.disk.waiting.count == 4)
-        for index in held.disk.waiting { held.disk.release(index) }
+        let others = try held.takeReads(4)
+        #expect(others.count == 4)
+        for index in others { held.disk.release(index) }
         held.queue.deactivate()
     }
 
@@ -527,9 +526,7 @@ struct VirtioBlockTests {
     @Test("CVE-2026-45782: a reset waits for what is in flight, gives nothing of it back, and later completions find nothing")
     func resetInFlight() throws {
         let held = try HeldBench(depth: 16)
-        for index in 0..<5 { try held.offerRead(index) }
-        held.queue.process()
-        let waiting = held.disk.waiting
+        let waiting = try held.takeReads(5)
         #expect(waiting.count == 5)
         let disk = held.disk
         let released = DispatchSemaphore(value: 0)
@@ -581,9 +578,8 @@ struct VirtioBlockTests {
     @Test("a queue that waits for what is in flight does not keep the loop from the others")
     func drainBesideOthers() throws {
         let held = try HeldBench(depth: 16)
-        for index in 0..<3 { try held.offerRead(index) }
-        held.queue.process()
-        let waiting = held.disk.waiting
+        let waiting = try held.takeReads(3)
+        #expect(waiting.count == 3)
         let queue = held.queue
         let ending = try HostThread.start(name: "reset") { queue.deactivate() }
         held.disk.waitForDrain()
@@ -822,11 +818,6 @@ struct VirtioBlockTests {
     func moderation() throws {
         let bench = try BlockBench(pattern(65536))
         try bench.start()
-        func policy() -> Int32 {
-            let found = Monitor<Int32?>(nil)
-            bench.thread.loop.execute { found.update { $0 = sched_getscheduler(0) } }
-            return found.wait(milliseconds: 20_000) { $0 } ?? -1
-        }
         func readTogether(_ count: Int) throws {
             for index in 0..<UInt64(count) {
                 try bench.putHeader(0, index, at: 0x40000 + index * 16)
@@ -840,29 +831,24 @@ struct VirtioBlockTests {
         }
         let usual: Int32 = 0
         let batch: Int32 = 3
-        #expect(policy() == usual)
-        for _ in 0..<64 where policy() == usual { try readTogether(1) }
-        #expect(policy() == batch)
+        #expect(bench.threadPolicy == usual)
+        for _ in 0..<64 where bench.threadPolicy == usual { try readTogether(1) }
+        #expect(bench.threadPolicy == batch)
         for _ in 0..<40 { try readTogether(8) }
-        #expect(policy() == batch)
+        #expect(bench.threadPolicy == batch)
         for _ in 0..<16 { try readTogether(1) }
-        #expect(policy() == usual)
+        #expect(bench.threadPolicy == usual)
     }
 
     @Test("Its thread is not left late by a device that is silent, or gone", arguments: [true, false])
     func silence(isGone: Bool) throws {
         let bench = try BlockBench(pattern(65536))
         try bench.start()
-        func policy() -> Int32 {
-            let found = Monitor<Int32?>(nil)
-            bench.thread.loop.execute { found.update { $0 = sched_getscheduler(0) } }
-            return found.wait(milliseconds: 20_000) { $0 } ?? -1
-        }
-        for index in 0..<64 where policy() == 0 { _ = try bench.request(read, UInt64(index), output: 512) }
-        #expect(policy() == 3)
+        for index in 0..<64 where bench.threadPolicy == 0 { _ = try bench.request(read, UInt64(index), output: 512) }
+        #expect(bench.threadPolicy == 3)
         if isGone { bench.transport.shutDown() }
-        for _ in 0..<1000 where policy() != 0 { usleep(10_000) }
-        #expect(policy() == 0)
+        for _ in 0..<1000 where bench.threadPolicy != 0 { usleep(10_000) }
+        #expect(bench.threadPolicy == 0)
     }
 }
 
@@ -907,6 +893,15 @@ private final class HeldBench {
                 features: [.version1, .blockFlush], memory: guest.memory, queues: [], interrupt: interrupt),
             isWriteback: true)
         try guest.memory.write([UInt8](repeating: 0, count: 16), at: GuestAddress(0x40000))
+    }
+
+    /// Offers reads and has the queue take them.
+    ///
+    /// - Returns: the requests that wait then.
+    func takeReads(_ count: Int) throws -> [Int32] {
+        for index in 0..<count { try offerRead(index) }
+        queue.process()
+        return disk.waiting
     }
 
     @discardableResult

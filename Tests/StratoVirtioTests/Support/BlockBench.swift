@@ -47,6 +47,13 @@ final class BlockBench {
         thread.stop()
     }
 
+    /// How the device's thread is scheduled (sched(7)), as it finds itself; -1 if it does not answer.
+    var threadPolicy: Int32 {
+        let found = Monitor<Int32?>(nil)
+        thread.loop.execute { found.update { $0 = sched_getscheduler(0) } }
+        return found.wait(milliseconds: 20_000) { $0 } ?? -1
+    }
+
     /// Starts the device with all queues, and all features unless told otherwise.
     func start(features: UInt64? = nil) throws {
         transport.negotiate(features)
